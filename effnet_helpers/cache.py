@@ -1,0 +1,55 @@
+"""The folder for what is expensive to compute, and its removal. Nothing here needs TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import platformdirs
+
+# A folder with this file is ours to delete. Its first line is the Cache Directory Tagging Specification's, so that
+# backup programs leave the folder out as well.
+TAG_FILE = "CACHEDIR.TAG"
+TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder was created by effnet_helpers.\n"
+
+
+def cache_dir() -> Path:
+    """Returns the folder for what is expensive to compute, and creates it.
+
+    It is the environment variable `EFFNET_CACHE` where that is set, else the operating system's folder for caches.
+    A folder that is new or empty receives a tag file, by which `clear_cache` knows that everything in it is ours.
+    """
+    path = _cache_path()
+    path.mkdir(parents=True, exist_ok=True)
+    if not any(path.iterdir()):
+        (path / TAG_FILE).write_text(TAG_TEXT, encoding="utf-8")
+    return path
+
+
+def clear_cache() -> tuple[Path, int]:
+    """Deletes the folder that `cache_dir` created.
+
+    Returns:
+        The folder and the number of bytes that were in it, 0 where there was none.
+
+    Raises:
+        ValueError: If the folder holds anything but was not created by `cache_dir`.
+    """
+    path = _cache_path()
+    if not path.exists():
+        return path, 0
+    tag = path / TAG_FILE
+    if any(path.iterdir()) and not (tag.is_file() and tag.read_text(encoding="utf-8", errors="replace") == TAG_TEXT):
+        raise ValueError(
+            f"Refused to delete a folder that this course did not create (it has no {TAG_FILE} of ours). "
+            f"Set EFFNET_CACHE to a folder of its own. Received: {path}"
+        )
+    size = sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+    shutil.rmtree(path)
+    return path, size
+
+
+def _cache_path() -> Path:
+    chosen = os.environ.get("EFFNET_CACHE")
+    return Path(chosen).expanduser().resolve() if chosen else Path(platformdirs.user_cache_dir("effnet_helpers", False))

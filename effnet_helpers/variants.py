@@ -1,0 +1,177 @@
+"""The EfficientNet family as facts: B0–B7 and Lite0–Lite4.
+
+Sources:
+    - B0–B7: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
+      arXiv 1905.11946v5, tables 1 and 2 (stages, top-1, multiply-adds in billions, which the paper calls FLOPS);
+      coefficients, resolution and dropout as in the authors' code and in `keras.applications`.
+    - Lite0–Lite4: README of the authors' `efficientnet/lite` (tensorflow/tpu repository).
+    - Other ImageNet training recipes: README of the authors' `efficientnet` (same repository), table of checkpoints.
+"""
+
+import difflib
+import math
+from dataclasses import dataclass
+
+COMPOUND_ALPHA = 1.2
+"""Depth grows by this factor with each step of the compound coefficient (paper, section 3.3)."""
+COMPOUND_BETA = 1.1
+"""Width grows by this factor with each step."""
+COMPOUND_GAMMA = 1.15
+"""Resolution grows by this factor with each step. alpha · beta² · gamma² is about 2: a step about doubles the cost."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of table 1 of the paper, before scaling: `repeats` inverted residual blocks of the same width."""
+
+    kernel_size: int
+    repeats: int
+    filters_in: int
+    filters_out: int
+    expand_ratio: int
+    strides: int
+
+
+STAGES = (
+    Stage(3, 1, 32, 16, 1, 1),
+    Stage(3, 2, 16, 24, 6, 2),
+    Stage(5, 2, 24, 40, 6, 2),
+    Stage(3, 3, 40, 80, 6, 2),
+    Stage(5, 3, 80, 112, 6, 1),
+    Stage(5, 4, 112, 192, 6, 2),
+    Stage(3, 1, 192, 320, 6, 1),
+)
+"""Stages 2–8 of the baseline network, which an architecture search in the manner of MnasNet found."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One member of the family.
+
+    Attributes:
+        name: "B0" … "B7", "Lite0" … "Lite4".
+        width: factor on the number of channels.
+        depth: factor on the number of blocks in a stage.
+        resolution: side of the square input in pixels that it was trained and published at.
+        dropout: rate before its own classification layer.
+        published_top1: ImageNet validation accuracy in percent (single crop).
+        published_multiply_adds: multiplications with addition for one image.
+        published_parameters: parameters, as rounded in the publication.
+    """
+
+    name: str
+    width: float
+    depth: float
+    resolution: int
+    dropout: float
+    published_top1: float
+    published_multiply_adds: float
+    published_parameters: float
+
+    @property
+    def is_lite(self) -> bool:
+        """Whether this is one of the Lite variants, which leave out squeeze-and-excitation and swish."""
+        return self.name.startswith("Lite")
+
+    def filters(self, baseline: int) -> int:
+        """Channels of a stage with `baseline` channels in B0: scaled, rounded to a multiple of 8, never 10 % below."""
+        scaled = baseline * self.width
+        rounded = max(8, int(scaled + 4) // 8 * 8)
+        return rounded + 8 if rounded < 0.9 * scaled else rounded
+
+    def repeats(self, baseline: int) -> int:
+        """Blocks of a stage with `baseline` blocks in B0: scaled, rounded up."""
+        return math.ceil(baseline * self.depth)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The seven stages after scaling. Lite keeps its stem, and the depth of its first and last stage, unscaled."""
+        scaled = []
+        for index, stage in enumerate(STAGES):
+            keeps_depth = self.is_lite and index in (0, len(STAGES) - 1)
+            scaled.append(
+                Stage(
+                    stage.kernel_size,
+                    stage.repeats if keeps_depth else self.repeats(stage.repeats),
+                    stage.filters_in if self.is_lite and index == 0 else self.filters(stage.filters_in),
+                    self.filters(stage.filters_out),
+                    stage.expand_ratio,
+                    stage.strides,
+                )
+            )
+        return tuple(scaled)
+
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("B0", 1.0, 1.0, 224, 0.2, 77.1, 0.39e9, 5.3e6),
+        Variant("B1", 1.0, 1.1, 240, 0.2, 79.1, 0.70e9, 7.8e6),
+        Variant("B2", 1.1, 1.2, 260, 0.3, 80.1, 1.0e9, 9.2e6),
+        Variant("B3", 1.2, 1.4, 300, 0.3, 81.6, 1.8e9, 12e6),
+        Variant("B4", 1.4, 1.8, 380, 0.4, 82.9, 4.2e9, 19e6),
+        Variant("B5", 1.6, 2.2, 456, 0.4, 83.6, 9.9e9, 30e6),
+        Variant("B6", 1.8, 2.6, 528, 0.5, 84.0, 19e9, 43e6),
+        Variant("B7", 2.0, 3.1, 600, 0.5, 84.3, 37e9, 66e6),
+        Variant("Lite0", 1.0, 1.0, 224, 0.2, 75.1, 407e6, 4.7e6),
+        Variant("Lite1", 1.0, 1.1, 240, 0.2, 76.7, 631e6, 5.4e6),
+        Variant("Lite2", 1.1, 1.2, 260, 0.3, 77.6, 899e6, 6.1e6),
+        Variant("Lite3", 1.2, 1.4, 280, 0.3, 79.8, 1.44e9, 8.2e6),
+        Variant("Lite4", 1.4, 1.8, 300, 0.3, 81.5, 2.64e9, 13.0e6),
+    )
+}
+
+RECIPES = {
+    "baseline preprocessing": {"B0": 76.7, "B1": 78.7, "B2": 79.8, "B3": 81.1, "B4": 82.5, "B5": 83.1},
+    "AutoAugment": {
+        "B0": 77.1,
+        "B1": 79.1,
+        "B2": 80.1,
+        "B3": 81.6,
+        "B4": 82.9,
+        "B5": 83.6,
+        "B6": 84.0,
+        "B7": 84.3,
+    },
+    "AdvProp + AutoAugment": {
+        "B0": 77.6,
+        "B1": 79.6,
+        "B2": 80.5,
+        "B3": 81.9,
+        "B4": 83.3,
+        "B5": 84.3,
+        "B6": 84.8,
+        "B7": 85.2,
+    },
+    "Noisy Student + RandAugment": {
+        "B0": 78.8,
+        "B1": 81.5,
+        "B2": 82.4,
+        "B3": 84.1,
+        "B4": 85.3,
+        "B5": 86.1,
+        "B6": 86.4,
+        "B7": 86.9,
+    },
+}
+"""Published ImageNet top-1, in percent, of the same architectures trained in other ways. Keras ships AutoAugment's."""
+
+
+def get_variant(name: str) -> Variant:
+    """Looks up a variant by name, whatever its case.
+
+    Args:
+        name: "B0" … "B7" or "Lite0" … "Lite4"; "efficientnet-b0" and "EfficientNetB0" are understood too.
+
+    Returns:
+        The `Variant`.
+
+    Raises:
+        ValueError: if there is no such variant; the message lists those there are, and the nearest.
+    """
+    short = str(name).lower().replace("efficientnet", "").strip("-_ ")
+    by_short_name = {known.lower(): variant for known, variant in VARIANTS.items()}
+    if short in by_short_name:
+        return by_short_name[short]
+    nearest = difflib.get_close_matches(short, by_short_name, n=1, cutoff=0.4)
+    hint = f" Did you mean {by_short_name[nearest[0]].name!r}?" if nearest else ""
+    raise ValueError(f"Unknown EfficientNet variant. Known: {', '.join(VARIANTS)}.{hint} Received: {name!r}")

@@ -1,0 +1,91 @@
+"""The family's facts against the networks that are built, and against an independent count."""
+
+from effnet_helpers import models
+from effnet_helpers.variants import VARIANTS, Variant, get_variant
+
+import pytest
+
+# Keras documents these totals for `include_top=True`; Lite's are those of the authors' networks.
+TOTAL_PARAMETERS = {
+    "B0": 5_330_571,
+    "B1": 7_856_239,
+    "B2": 9_177_569,
+    "B3": 12_320_535,
+    "B4": 19_466_823,
+    "B5": 30_562_527,
+    "B6": 43_265_143,
+    "B7": 66_658_687,
+    "Lite0": 4_694_024,
+    "Lite1": 5_470_344,
+    "Lite2": 6_150_168,
+}
+
+
+@pytest.fixture(scope="module")
+def classifiers():
+    return {name: models.build_imagenet_classifier(name, weights=None) for name in VARIANTS}
+
+
+def independent_multiply_adds(variant: Variant) -> int:
+    """Counts from the stages alone, following the side of the feature map down; knows nothing of Keras layers."""
+    side = -(-variant.resolution // 2)
+    stem = 32 if variant.is_lite else variant.filters(32)
+    top = 1280 if variant.is_lite else variant.filters(1280)
+    total = side * side * 3 * 3 * 3 * stem
+    channels = stem
+    for stage in variant.stages():
+        for repeat in range(stage.repeats):
+            expanded = channels * stage.expand_ratio
+            if stage.expand_ratio != 1:
+                total += side * side * channels * expanded
+            if repeat == 0 and stage.strides == 2:
+                side = -(-side // 2)
+            total += side * side * stage.kernel_size**2 * expanded
+            if not variant.is_lite:
+                squeezed = max(1, int(channels * 0.25))
+                total += 2 * expanded * squeezed
+            total += side * side * expanded * stage.filters_out
+            channels = stage.filters_out
+    return total + side * side * channels * top + top * 1000
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_multiply_adds_equal_an_independent_count_and_come_near_the_published(classifiers, name):
+    counted = models.count_multiply_adds(classifiers[name])
+    assert counted == independent_multiply_adds(get_variant(name))
+    assert counted == pytest.approx(get_variant(name).published_multiply_adds, rel=0.06)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_parameters_equal_the_published(classifiers, name):
+    counted = classifiers[name].count_params()
+    assert counted == TOTAL_PARAMETERS.get(name, counted)
+    trainable = sum(int(weight.numpy().size) for weight in classifiers[name].trainable_weights)
+    # Publications round to two digits and count what trains.
+    assert trainable == pytest.approx(get_variant(name).published_parameters, rel=0.03)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_networks_have_the_published_resolution_and_channels(classifiers, name):
+    variant, model = get_variant(name), classifiers[name]
+    assert model.input_shape == (None, variant.resolution, variant.resolution, 3)
+    assert model.get_layer("block7a_project_conv").filters == variant.filters(320)
+    blocks = [block for block in models.block_names(model) if block.startswith("block")]
+    assert len(blocks) == sum(stage.repeats for stage in variant.stages())
+
+
+@pytest.mark.parametrize("spelling", ["b0", "B0", "efficientnet-b0", "EfficientNetB0", " b0 "])
+def test_names_are_forgiving_of_spelling(spelling):
+    assert get_variant(spelling).name == "B0"
+
+
+def test_an_unknown_name_is_refused_with_the_known_and_the_nearest():
+    with pytest.raises(ValueError, match=r"Known: B0, B1.*Lite4\. Did you mean 'Lite2'\?.*Received: 'Light2'"):
+        get_variant("Light2")
+
+
+def test_filters_never_round_down_by_more_than_ten_percent():
+    for variant in VARIANTS.values():
+        for baseline in (16, 24, 32, 40, 80, 112, 192, 320, 1280):
+            assert variant.filters(baseline) % 8 == 0
+            assert variant.filters(baseline) >= 0.9 * baseline * variant.width

