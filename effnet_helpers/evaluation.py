@@ -1,0 +1,293 @@
+"""How good a classifier is, how sure that figure is, where it errs, and what in a picture its answer rests on.
+
+scikit-learn and SciPy do the sums. Everything starts from the probabilities of one pass over a split, so that every
+figure and table of a `Report` describes the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from effnet_helpers import runtime
+
+import keras
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+
+def evaluate(model: keras.Model, dataset: Any, split: str = "val", batch_size: int = 32) -> Report:
+    """Classifies every image of a split and reports on the answers.
+
+    Args:
+        model: Takes float32 pixels `(batch, height, width, 3)` in [0, 255], gives probabilities `(batch, classes)`.
+        dataset: A `data.ImageDataset`.
+        split: `"train"`, `"val"` or `"test"`. Choose between models on `"val"`; look at `"test"` once, at the end.
+        batch_size: Images per step. It changes memory and speed, not the result.
+
+    Returns:
+        A `Report`.
+
+    Raises:
+        ValueError: If the model's outputs do not fit the data set's classes.
+    """
+    probabilities = model.predict(dataset.batches(split, batch_size), verbose=0)
+    return report_from_probabilities(probabilities, dataset.labels(split), dataset.class_names)
+
+
+def report_from_probabilities(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Report:
+    """Builds a report from the probabilities a model gave and the labels that were right.
+
+    Args:
+        probabilities: Floats `(images, classes)`, rows that add up to 1.
+        labels: Integers `(images,)`, the index of the right class.
+        class_names: One name per class.
+
+    Returns:
+        A `Report`. Its table holds NaN where a figure has no meaning: the precision of a class that was never
+        predicted, the recall of a class without images.
+
+    Raises:
+        ValueError: If there are no images, the shapes disagree, a label is out of range, or rows are not probabilities.
+    """
+    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    count = len(class_names)
+    if labels.ndim != 1 or len(labels) == 0 or probabilities.shape != (len(labels), count):
+        raise ValueError(
+            f"A report on {count} classes needs labels of shape (images,), at least one, and probabilities of shape "
+            f"(images, {count}). Received: labels {labels.shape}, probabilities {probabilities.shape}"
+        )
+    if labels.min() < 0 or labels.max() >= count:
+        raise ValueError(f"Labels must lie in 0 to {count - 1}. Received: {labels.min()} to {labels.max()}")
+    sums = probabilities.sum(axis=1)
+    if not (np.all(probabilities >= 0) and np.allclose(sums, 1.0, atol=0.01)):
+        raise ValueError(
+            "Each row must hold probabilities that add up to 1; apply softmax to logits first. "
+            f"Received: values from {probabilities.min():.4g} to {probabilities.max():.4g}, "
+            f"sums from {sums.min():.4g} to {sums.max():.4g}"
+        )
+    predicted = probabilities.argmax(axis=1)
+    correct = int((predicted == labels).sum())
+    return Report(
+        accuracy=correct / len(labels),
+        interval=accuracy_interval(correct, len(labels)),
+        confusion=confusion_matrix(labels, predicted, labels=range(count)),
+        per_class=_per_class_table(labels, predicted, class_names),
+        probabilities=probabilities.astype(np.float32),
+        labels=labels.astype(np.int32),
+        class_names=tuple(class_names),
+    )
+
+
+def majority_baseline(dataset: Any, split: str = "val") -> Report:
+    """Reports on always answering the most frequent class of the training split: what any model has to beat.
+
+    Args:
+        dataset: A `data.ImageDataset`.
+        split: The split that is scored.
+
+    Returns:
+        A `Report` whose probabilities are 1 for that class.
+    """
+    frequent = np.bincount(dataset.labels("train"), minlength=len(dataset.class_names)).argmax()
+    labels = dataset.labels(split)
+    answer = np.eye(len(dataset.class_names))[frequent]
+    return report_from_probabilities(np.tile(answer, (len(labels), 1)), labels, dataset.class_names)
+
+
+def accuracy_interval(correct: int, total: int) -> tuple[float, float]:
+    """Returns Wilson's 95 % interval for a proportion.
+
+    It stays within 0 and 1 and keeps a width where every answer is right (Wilson 1927; Brown, Cai and DasGupta 2001
+    recommend it over the textbook formula). It covers the choice of these images from all such images, not the spread
+    between training runs.
+
+    Args:
+        correct: Right answers.
+        total: All answers, at least 1.
+
+    Returns:
+        Lower and upper end, in [0, 1].
+
+    Raises:
+        ValueError: If the counts make no proportion.
+    """
+    if not 0 <= correct <= total or total == 0:
+        raise ValueError(f"An interval needs 0 <= correct <= total and total > 0. Received: {correct} of {total}")
+    interval = binomtest(int(correct), int(total)).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def class_activation_map(model: keras.Model, images: np.ndarray, class_index: int) -> np.ndarray:
+    """Shows where in each image the evidence for a class lies.
+
+    Between the last feature map and the logit there are only a mean over positions, batch normalization and one dense
+    layer, and all three are affine. So the logit is a constant plus the mean over positions of a weighted sum of
+    channels, and that sum is the map (Zhou et al. 2016, "Learning Deep Features for Discriminative Localization",
+    https://arxiv.org/abs/1512.04150, with the batch normalization folded into the weights).
+
+    Args:
+        model: A flat model with the layers of `models.add_head`.
+        images: Float pixels `(batch, height, width, 3)` in [0, 255].
+        class_index: The class whose evidence is shown.
+
+    Returns:
+        float32 `(batch, rows, columns)`, in logit units, one value per position of the last feature map. Positive
+        values speak for the class, negative ones against it.
+
+    Raises:
+        ValueError: If the model has no such head, or no such class.
+    """
+    names = {layer.name for layer in model.layers}
+    missing = [name for name in ("head_pool", "head_bn", "head_probabilities") if name not in names]
+    if missing:
+        raise ValueError(
+            f"A class-activation map needs a head made by `models.add_head`. Received: no layers {missing}"
+        )
+    kernel, _ = model.get_layer("head_probabilities").get_weights()
+    last = kernel.shape[1] - 1
+    runtime.check(0 <= class_index <= last, "class_index", class_index, f"a number from 0 to {last}")
+    norm = model.get_layer("head_bn")
+    gamma, _, _, variance = norm.get_weights()
+    channel_weights = kernel[:, class_index] * gamma / np.sqrt(variance + norm.epsilon)
+    feature_model = keras.Model(model.inputs, model.get_layer("head_pool").input)
+    features = feature_model.predict(images, verbose=0)
+    return (features @ channel_weights).astype(np.float32)
+
+
+def reestimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> None:
+    """Replaces the moving statistics of batch normalization by their average over these batches, in place.
+
+    Moving statistics trail behind the weights. After a few hundred steps from random weights they still hold much of
+    their initial values, and a network scored with them looks worse than what it has learned. Dropout and stochastic
+    depth are switched off for the pass, as they are when the network is used. No trainable weight changes, and frozen
+    layers keep their statistics.
+
+    Args:
+        model: A built model.
+        batches: Training batches `(images, …)` as `data.ImageDataset.batches` yields them; a few hundred images do.
+
+    Raises:
+        ValueError: If there is no trainable batch normalization, or no batch.
+    """
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+    dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    if not norms:
+        raise ValueError("Re-estimation needs a trainable BatchNormalization layer. Received: a model without one")
+    statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
+    momenta, rates = [norm.momentum for norm in norms], [dropout.rate for dropout in dropouts]
+    result = [variable.numpy() for variable in statistics]
+    sums, seen = [0.0] * len(statistics), 0
+    try:
+        for norm in norms:
+            norm.momentum = 0.0  # after each batch the moving statistics are those of this batch alone
+        for dropout in dropouts:
+            dropout.rate = 0.0
+        training_pass = _TrainingPass(model)
+        for images, *_ in batches:
+            training_pass.predict_on_batch(images)
+            batch = [len(images) * variable.numpy() for variable in statistics]
+            sums = [total + part for total, part in zip(sums, batch, strict=True)]
+            seen += len(images)
+        if seen == 0:
+            raise ValueError("Re-estimation needs at least one batch. Received: none")
+        result = [total / seen for total in sums]
+    finally:
+        for variable, value in zip(statistics, result, strict=True):
+            variable.assign(value)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        for dropout, rate in zip(dropouts, rates, strict=True):
+            dropout.rate = rate
+
+
+def _per_class_table(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
+    precision, recall, _, images = precision_recall_fscore_support(
+        labels, predicted, labels=range(len(class_names)), zero_division=np.nan
+    )
+    intervals = [
+        accuracy_interval(round(share * total), total) if total else (np.nan, np.nan)
+        for share, total in zip(recall, images, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "class": list(class_names),
+            "images": images,
+            "precision": precision,
+            "recall": recall,
+            "recall_low": [low for low, _ in intervals],
+            "recall_high": [high for _, high in intervals],
+        }
+    )
+
+
+class _TrainingPass(keras.Model):
+    """Runs a network in training mode whatever it is asked for.
+
+    `predict_on_batch` of this model compiles the pass, with the momentum and rates that hold when it is first called.
+    A network that is called directly keeps every intermediate result until its end, gigabytes of them.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        super().__init__(name="training_pass")  # the class name starts with an underscore, which TensorFlow refuses
+        self.network = network
+
+    def call(self, images: Any) -> Any:
+        return self.network(images, training=True)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer: the image's index in its split, both class names, the probability of the wrong one."""
+
+    index: int
+    true: str
+    predicted: str
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A model's answers on one split, and the figures that follow from them.
+
+    Attributes:
+        accuracy: Share of right answers, in [0, 1].
+        interval: Its 95 % interval (Wilson), lower and upper end.
+        confusion: Counts `(classes, classes)`; rows are true classes, columns predicted ones.
+        per_class: One row a class: class, images, precision, recall, recall_low, recall_high.
+        probabilities: float32 `(images, classes)`.
+        labels: int32 `(images,)`.
+        class_names: One name per class.
+    """
+
+    accuracy: float
+    interval: tuple[float, float]
+    confusion: np.ndarray
+    per_class: pd.DataFrame
+    probabilities: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"{100 * self.accuracy:.1f} % of {len(self.labels):,} right "
+            f"(95 % interval {100 * low:.1f}–{100 * high:.1f} %)"
+        )
+
+    def mistakes(self, top: int = 6) -> list[Mistake]:
+        """Returns the wrong answers that the model was surest of, surest first.
+
+        Args:
+            top: How many at most.
+        """
+        predicted, confidence = self.probabilities.argmax(axis=1), self.probabilities.max(axis=1)
+        wrong = np.flatnonzero(predicted != self.labels)
+        surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:top]
+        return [
+            Mistake(int(i), self.class_names[self.labels[i]], self.class_names[predicted[i]], float(confidence[i]))
+            for i in surest
+        ]

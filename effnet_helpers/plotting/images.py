@@ -1,0 +1,177 @@
+"""Figures of pictures: predictions beside photographs, samples, class-activation maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from effnet_helpers import runtime
+from effnet_helpers.plotting import style
+from effnet_helpers.plotting.style import ORANGE, SKY, styled
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+
+@styled
+def photos_with_predictions(
+    images: Sequence[np.ndarray], titles: Sequence[str], predictions: Sequence[Sequence[Any]]
+) -> None:
+    """Shows each photograph beside bars of the classes it was given, two photographs a row.
+
+    Args:
+        images: Pixels `(height, width, 3)` in [0, 255], of any sizes.
+        titles: One a photograph.
+        predictions: For each photograph its predictions, most probable first; objects with `class_name` and
+            `probability`, or pairs of these.
+    """
+    _check_lengths(images=images, titles=titles, predictions=predictions)
+    pairs = [[_name_and_probability(item) for item in items] for items in predictions]
+    columns = min(2, len(images))
+    rows = math.ceil(len(images) / columns)
+    fig, axes = plt.subplots(
+        rows, 2 * columns, figsize=(4.5 * columns, 1.75 * rows), squeeze=False, width_ratios=[1, 1.5] * columns
+    )
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for index, (image, title, items) in enumerate(zip(images, titles, pairs, strict=True)):
+        row, column = divmod(index, columns)
+        axes[row, 2 * column].imshow(_pixels(image))
+        ax = axes[row, 2 * column + 1]
+        ax.set_title(title, loc="left", fontweight="bold")
+        ax.barh(range(len(items)), [probability for _, probability in items], color=SKY, height=0.85)
+        for position, (name, probability) in enumerate(items):
+            ax.text(0.02, position, f"{probability:.2f}", va="center")
+            ax.text(0.22, position, name, va="center")
+        ax.set(xlim=(0, 1), ylim=(max(5, len(items)) - 0.4, -0.6))
+    sentences = [
+        f"{title}: " + ", ".join(f"{name} {probability:.2f}" for name, probability in items)
+        for title, items in zip(titles, pairs, strict=True)
+    ]
+    style.show(fig, "Photographs with their most probable classes. " + "; ".join(sentences) + ".")
+
+
+@styled
+def image_grid(
+    images: Sequence[np.ndarray],
+    titles: Sequence[str],
+    columns: int = 5,
+    *,
+    heading: str = "Images",
+    detail: int | None = None,
+) -> None:
+    """Shows images in rows, each under its title.
+
+    Args:
+        images: Pixels `(height, width, 3)` in [0, 255], of any sizes.
+        titles: One an image.
+        columns: Images a row.
+        heading: What the images are; it stands above them and opens the alternative text.
+        detail: Side in pixels of the central square to repeat enlarged below each image, pixel by pixel.
+    """
+    _check_lengths(images=images, titles=titles)
+    columns = min(columns, len(images))
+    rows_an_image = 1 if detail is None else 2
+    rows = rows_an_image * math.ceil(len(images) / columns)
+    side = min(2.0, 8 / columns)
+    tallest = max(np.shape(image)[0] / np.shape(image)[1] for image in images)
+    title_height = 0.17 * max(1 + title.count("\n") for title in titles) / rows_an_image
+    height = (side * min(tallest, 1.5) + title_height) * rows + 0.35
+    fig, axes = plt.subplots(rows, columns, figsize=(side * columns, height), squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for index, (image, title) in enumerate(zip(images, titles, strict=True)):
+        row, column = divmod(index, columns)
+        ax = axes[rows_an_image * row, column]
+        ax.imshow(_pixels(image))
+        ax.set_title(title, fontsize=10)
+        if detail is not None:
+            _show_detail(ax, axes[rows_an_image * row + 1, column], image, detail)
+    fig.suptitle(heading, fontsize=12)
+    enlarged = "" if detail is None else f" Below each, its central {detail} × {detail} pixels enlarged."
+    listed = "; ".join(title.replace("\n", ", ") for title in titles)
+    style.show(fig, f"{heading}, {len(images)} shown: {listed}.{enlarged}")
+
+
+@styled
+def activation_maps(
+    images: Sequence[np.ndarray],
+    maps_before: Sequence[np.ndarray],
+    maps_after: Sequence[np.ndarray],
+    titles: Sequence[str],
+) -> None:
+    """Shows, image by image, where the evidence for a class lay before and after fine-tuning, on one colour scale.
+
+    Args:
+        images: Pixels `(height, width, 3)` in [0, 255].
+        maps_before: Floats `(rows, columns)` an image, from `evaluation.class_activation_map`.
+        maps_after: The same after fine-tuning.
+        titles: One an image.
+    """
+    _check_lengths(images=images, maps_before=maps_before, maps_after=maps_after, titles=titles)
+    low = min(float(np.min(maps)) for maps in (*maps_before, *maps_after))
+    high = max(float(np.max(maps)) for maps in (*maps_before, *maps_after))
+    fig, axes = plt.subplots(len(images), 3, figsize=(6.5, 1.85 * len(images) + 0.3), squeeze=False)
+    sentences = []
+    for row, image, before, after, title in zip(axes, images, maps_before, maps_after, titles, strict=True):
+        pixels = _pixels(image)
+        row[0].imshow(pixels)
+        row[0].set_ylabel(title)
+        height, width = pixels.shape[:2]
+        for ax, evidence in zip(row[1:], (before, after), strict=True):
+            ax.imshow(pixels.mean(axis=-1), cmap="gray", vmin=0, vmax=255)  # so that colour means evidence alone
+            overlay = ax.imshow(
+                evidence,
+                extent=(0, width, height, 0),
+                vmin=low,
+                vmax=high,
+                cmap="cividis",
+                alpha=0.65,
+                interpolation="bilinear",
+            )
+        sentences.append(f"{title}: before {_strongest(before)}; after {_strongest(after)}")
+    for ax, name in zip(axes[0], ("image", "before fine-tuning", "after fine-tuning"), strict=True):
+        ax.set_title(name)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    scale = fig.colorbar(overlay, ax=axes, shrink=min(1.0, 1.6 / len(images)), label="evidence (logits)")
+    scale.solids.set_alpha(1)
+    style.show(fig, "Class-activation maps before and after fine-tuning. " + ". ".join(sentences) + ".")
+
+
+def _check_lengths(**sequences: Sequence[Any]) -> None:
+    lengths = {name: len(values) for name, values in sequences.items()}
+    together = " and ".join(lengths)
+    runtime.check(
+        len(set(lengths.values())) == 1 and 0 not in lengths.values(), together, lengths, "equal lengths above 0"
+    )
+
+
+def _pixels(image: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def _name_and_probability(prediction: Any) -> tuple[str, float]:
+    if hasattr(prediction, "class_name"):
+        return prediction.class_name, float(prediction.probability)
+    name, probability = prediction
+    return name, float(probability)
+
+
+def _show_detail(ax: Axes, detail_ax: Axes, image: np.ndarray, side: int) -> None:
+    """Marks the central square of an image and shows it enlarged without smoothing."""
+    height, width = np.shape(image)[:2]
+    top, left = (height - side) // 2, (width - side) // 2
+    ax.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor=ORANGE, lw=1.5))
+    detail_ax.imshow(_pixels(image)[top : top + side, left : left + side], interpolation="nearest")
+
+
+def _strongest(evidence: np.ndarray) -> str:
+    """Says in words where a map is strongest, as parts of the image from the top left corner."""
+    row, column = np.unravel_index(np.argmax(evidence), np.shape(evidence))
+    down, right = (row + 0.5) / len(evidence), (column + 0.5) / len(evidence[0])
+    return f"strongest ({np.max(evidence):.1f}) at {100 * right:.0f} % from the left, {100 * down:.0f} % from the top"

@@ -1,0 +1,160 @@
+"""Figures of results: learning curves, confusion, recall, comparisons. The alternative text says the numbers drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from effnet_helpers import runtime
+from effnet_helpers.evaluation import Report
+from effnet_helpers.plotting import style
+from effnet_helpers.plotting.style import BLUE, GREY, SERIES, SKY, styled
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+
+@styled
+def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], metric: str = "accuracy") -> None:
+    """Draws a metric over the epochs of one or more runs: training dashed, validation solid.
+
+    Args:
+        histories: For each run's name its history as Keras keeps it, `{"accuracy": […], "val_accuracy": […], …}`.
+        metric: `"accuracy"`, `"loss"`, …
+
+    Raises:
+        ValueError: If a run has neither the metric nor its validation twin.
+    """
+    runs = {name: _curves(name, history, metric) for name, history in histories.items()}
+    runtime.check(0 < len(runs) <= len(SERIES), "number of runs in one figure", len(runs), f"1 to {len(SERIES)}")
+    fig, ax = plt.subplots(figsize=(7.5, 3.6))
+    ends, sentences = [], []
+    for (color, marker), (name, curves) in zip(SERIES, runs.items(), strict=False):
+        for split, values in curves.items():
+            line, fill, width = ("-", color, 2.0) if split == "validation" else ("--", "white", 1.3)
+            epochs = range(1, len(values) + 1)
+            every = max(1, len(values) // 12)
+            ax.plot(epochs, values, line, color=color, lw=width, marker=marker, mfc=fill, markevery=every)
+        values = curves.get("validation", curves.get("training"))
+        ends.append((name, len(values), values[-1], color))
+        said = ", ".join(f"{split} {values[0]:.3g} to {values[-1]:.3g}" for split, values in curves.items())
+        sentences.append(f"{name}, {len(values)} epochs: {said}")
+    longest = max(epoch for _, epoch, _, _ in ends)
+    ax.set_xlim(1 - 0.3 - 0.02 * longest, longest + 0.3 + 0.02 * longest)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _label_ends(ax, ends)
+    ax.set(xlabel="epoch", ylabel=metric)
+    ax.grid(axis="y", alpha=0.3)
+    styles = (("-", GREY, "validation"), ("--", "white", "training"))
+    keys = [Line2D([], [], color=GREY, marker="o", ls=line, mfc=fill, label=split) for line, fill, split in styles]
+    fig.legend(handles=keys, loc="outside upper left", ncols=2, frameon=False, handlelength=3)
+    style.show(fig, f"Learning curves of {metric} by epoch. " + "; ".join(sentences) + ".")
+
+
+@styled
+def confusion(report: Report) -> None:
+    """Draws the confusion matrix: counts, shaded by their share of the true class.
+
+    Above 20 classes the shades stand alone, since numbers and names would be too small to read.
+
+    Args:
+        report: From `evaluation.evaluate`.
+    """
+    counts, names = report.confusion, report.class_names
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    few = len(names) <= 20
+    side = min(8.0, 2.4 + 0.55 * len(names)) if few else 7.0
+    fig, ax = plt.subplots(figsize=(side + 1.0, side - 0.3))
+    shades = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ax.set(xlabel="predicted class", ylabel="true class", xticks=[], yticks=[])
+    if few:
+        ax.set_xticks(range(len(names)), names, rotation=0 if len(names) <= 4 else 90)
+        ax.set_yticks(range(len(names)), names)
+        for row, column in np.ndindex(counts.shape):
+            color = "white" if shares[row, column] > 0.55 else "black"
+            ax.text(column, row, counts[row, column], ha="center", va="center", color=color)
+    fig.colorbar(shades, ax=ax, label="share of the true class", shrink=0.8)
+    errors = counts - np.diag(np.diag(counts))
+    worst = [np.unravel_index(i, counts.shape) for i in np.argsort(-errors, axis=None, kind="stable")[:3]]
+    said = [f"{names[t]} taken for {names[p]} {errors[t, p]} times" for t, p in worst if errors[t, p] > 0]
+    style.show(
+        fig, f"Confusion matrix of {len(names)} classes, {report}. Most frequent: {', '.join(said) or 'no error'}."
+    )
+
+
+@styled
+def per_class_recall(report: Report, most: int = 20) -> None:
+    """Draws each class's recall with its 95 % interval, lowest first, and the accuracy over all classes as a line.
+
+    Args:
+        report: From `evaluation.evaluate`.
+        most: How many classes at most; those of lowest recall are kept.
+    """
+    table = report.per_class.dropna(subset="recall").sort_values("recall", kind="stable")
+    title = "Recall by class with 95 % intervals, lowest first"
+    if len(table) > most:
+        title += f", the {most} lowest of {len(table)}"
+    table = table.head(most)
+    fig, ax = plt.subplots(figsize=(7, 1.1 + 0.32 * len(table)))
+    errors = [table["recall"] - table["recall_low"], table["recall_high"] - table["recall"]]
+    ax.errorbar(table["recall"], range(len(table)), xerr=np.abs(errors), fmt="o", color=BLUE, capsize=3)
+    ax.axvline(report.accuracy, color=GREY, ls="--")
+    ax.annotate("all classes", (report.accuracy, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
+    ax.set_yticks(range(len(table)), [f"{row['class']} ({row['images']})" for _, row in table.iterrows()])
+    ax.set(xlim=(-0.02, 1.02), ylim=(len(table) - 0.5, -0.5), xlabel="recall (share of the class that was found)")
+    ax.grid(axis="x", alpha=0.3)
+    said = [f"{row['class']} {row['recall']:.2f} of {row['images']} images" for _, row in table.iterrows()]
+    style.show(fig, f"{title}: {', '.join(said)}. All classes together: {report.accuracy:.2f}.")
+
+
+@styled
+def accuracy_comparison(rows: Sequence[tuple[str, float, float, float]], chance: float | None = None) -> None:
+    """Draws accuracies with their intervals as horizontal bars, in the order given.
+
+    Args:
+        rows: Label, accuracy, lower and upper end of its interval, all in [0, 1].
+        chance: Accuracy of guessing, drawn as a dashed line.
+    """
+    labels, accuracies, lows, highs = zip(*rows, strict=True)
+    fig, ax = plt.subplots(figsize=(7.5, 0.9 + 0.45 * len(rows)))
+    errors = np.abs([np.subtract(accuracies, lows), np.subtract(highs, accuracies)])
+    ax.barh(range(len(rows)), accuracies, xerr=errors, color=SKY, height=0.65, capsize=4)
+    for position, (accuracy, high) in enumerate(zip(accuracies, highs, strict=True)):
+        ax.text(max(accuracy, high) + 0.015, position, f"{100 * accuracy:.1f} %", va="center")
+    if chance is not None:
+        ax.axvline(chance, color="black", ls="--", lw=1.2)
+        ax.annotate("chance", (chance, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
+    ax.set_yticks(range(len(rows)), labels)
+    ax.set(xlim=(0, 1.13), ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy")
+    ax.set_xticks(np.arange(0, 1.01, 0.2), [f"{percent} %" for percent in range(0, 101, 20)])
+    said = [f"{label} {100 * a:.1f} % ({100 * low:.1f}–{100 * high:.1f} %)" for label, a, low, high in rows]
+    ending = "." if chance is None else f"; chance {100 * chance:.1f} %."
+    style.show(fig, "Accuracy with 95 % intervals: " + "; ".join(said) + ending)
+
+
+def _curves(name: str, history: Mapping[str, Sequence[float]], metric: str) -> dict[str, Sequence[float]]:
+    """Picks a metric's two curves out of a history, or the one that is there."""
+    keys = {"training": metric, "validation": f"val_{metric}"}
+    curves = {split: history[key] for split, key in keys.items() if len(history.get(key, ()))}
+    runtime.check(bool(curves), f"history of {name!r}", sorted(history), f"values of {metric!r} or 'val_{metric}'")
+    return curves
+
+
+def _label_ends(ax: Axes, ends: Sequence[tuple[str, int, float, str]]) -> None:
+    """Writes each curve's name to the right of the axes, level with its end, lower ones moved up on a clash."""
+    low, high = ax.get_ylim()
+    gap = 0.075 * (high - low)
+    height = -math.inf
+    for name, epoch, value, color in sorted(ends, key=lambda end: end[2]):
+        height = max(value, height + gap)
+        ax.annotate(
+            name,
+            (epoch, value),
+            (1.03, height),
+            textcoords=("axes fraction", "data"),
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": color, "lw": 1, "ls": ":"},
+        )

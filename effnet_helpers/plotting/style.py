@@ -1,0 +1,68 @@
+"""The look of every figure: one palette, sizes for a notebook's width, and alternative text.
+
+Colours are those of Okabe and Ito (2008, https://jfly.uni-koeln.de/color/), which readers with any kind of colour
+vision can tell apart; markers and line styles carry the same distinction for print in grey.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+
+from effnet_helpers import runtime
+
+import matplotlib
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from PIL import Image
+
+BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
+SERIES = tuple(zip((BLUE, VERMILLION, GREEN, "black", PURPLE, ORANGE), "osD^vX", strict=True))
+GREY = "0.45"
+STYLE = {
+    "figure.dpi": 100,
+    "savefig.dpi": 100,
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+    "text.parse_math": False,  # a reader's class may be called "$5"
+}
+styled = matplotlib.rc_context(STYLE)  # a decorator, so that the reader's own figures keep the reader's settings
+MAX_PNG_BYTES = 150_000
+
+
+def show(fig: Figure, alt: str) -> None:
+    """Shows a figure in the notebook with its alternative text, then closes it. Outside IPython it only closes it.
+
+    Args:
+        fig: A Matplotlib figure.
+        alt: What the figure shows and its main values, in words, for readers who do not see it.
+
+    Raises:
+        ValueError: If `alt` is empty.
+    """
+    try:
+        runtime.check(bool(alt.strip()), "alt", alt, "a sentence that says what the figure shows")
+        if runtime.in_ipython():
+            from IPython.display import display
+
+            data = {"image/png": base64.b64encode(_png(fig)).decode("ascii"), "text/plain": alt}
+            display(data, metadata={"image/png": {"alt": alt}}, raw=True)
+    finally:
+        plt.close(fig)
+
+
+def _png(fig: Figure) -> bytes:
+    """Renders a figure as PNG; where photographs make it large, with as many colours as keep a notebook small."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", metadata={"Software": None})
+    image = Image.open(buffer).convert("RGB")
+    for colors in (256, 128, 64, 32):
+        if buffer.tell() <= MAX_PNG_BYTES:
+            break
+        palette = image.quantize(colors, method=Image.Quantize.MAXCOVERAGE)  # keeps rare colours, such as a scale's
+        buffer = io.BytesIO()
+        image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(buffer, format="png", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,223 @@
+"""The machine under the course: a quiet start of TensorFlow, seeds, what this computer is, recording a figure.
+
+TensorFlow's native libraries write to file descriptor 2 while they load and when they first look for devices, whatever
+the log level, and a notebook shows all of it. Importing this module loads TensorFlow and Keras with the lines that
+are known to be harmless removed; anything else that is written meanwhile is passed on. Hence the order of imports in
+notebooks: `from effnet_helpers import runtime` first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from effnet_helpers.cache import cache_dir as cache_dir  # part of this module's interface; itself free of TensorFlow
+
+import numpy as np
+import psutil
+
+RECORD_MIME = "application/vnd.effnet.record+json"
+
+# Lines of a normal start. Matched by their message, since the prefix (date, level, thread) differs between versions.
+HARMLESS_START_UP_LINES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        # Only introduces the lines that follow.
+        r"All log messages before absl::InitializeLog\(\) is called are written to STDERR",
+        # Announce instructions that are in use, or that a build from source could use in addition.
+        r"oneDNN custom operations are on\. You may see slightly different numerical results",
+        r"This TensorFlow binary is optimized (to use|with oneAPI)",
+        r"^To enable the following instructions: .*rebuild TensorFlow with the appropriate compiler flags",
+        # A computer without NVIDIA driver (303: no driver library) or without a GPU. Any other failure of cuInit is a
+        # driver that does not work, which its owner wants to read.
+        r"Could not find cuda drivers on your machine, GPU will not be used",
+        r"failed call to cuInit: .*(UNKNOWN ERROR \(303\)|CUDA_ERROR_NO_DEVICE)",
+        # TensorRT is an optional product that this course does not use.
+        r"TF-TRT Warning: Could not find TensorRT",
+        # Two of TensorFlow's own libraries register the same plug-ins; the second registration is ignored.
+        r"Unable to register cu(DNN|BLAS|FFT) factory: Attempting to register factory for plugin",
+        r"computation placer already registered\. Please check linkage",
+    )
+)
+
+
+@contextlib.contextmanager
+def filtered_stderr(harmless: tuple[re.Pattern[str], ...] = HARMLESS_START_UP_LINES) -> Iterator[None]:
+    """Holds back what is written to file descriptor 2, then passes on the lines that match no harmless pattern.
+
+    It works on the descriptor, not on `sys.stderr`, because native libraries know only the descriptor. A process
+    without one (`pythonw`) runs unfiltered, and so does one where the reader asked for everything by setting
+    `TF_CPP_MIN_LOG_LEVEL=0`: the way to read the last words of a library that kills Python while it loads.
+
+    Args:
+        harmless: Compiled patterns; a line in which one of them is found is dropped.
+    """
+    try:
+        descriptor = os.dup(2)
+    except OSError:
+        descriptor = None
+    if descriptor is None or os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        yield
+        return
+    with tempfile.TemporaryFile() as held_back:
+        _flush_stderr()
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        finally:
+            _flush_stderr()
+            os.dup2(descriptor, 2)
+            os.close(descriptor)
+            held_back.seek(0)
+            for line in held_back.read().splitlines(keepends=True):
+                text = line.decode("utf-8", errors="replace")
+                if not any(pattern.search(text) for pattern in harmless):
+                    os.write(2, line)
+
+
+def set_seed(seed: int) -> None:
+    """Seeds Python, NumPy, TensorFlow and Keras.
+
+    Runs on the same machine then draw the same numbers. Sums on several cores may still be added in another order, so
+    that results agree closely rather than to the last digit.
+
+    Args:
+        seed: Integer from 0 to 2**32 - 1.
+
+    Raises:
+        ValueError: If `seed` is not such an integer.
+    """
+    is_integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    check(is_integer and 0 <= seed < 2**32, "seed", seed, "an integer from 0 to 4294967295")
+    keras.utils.set_random_seed(int(seed))
+
+
+def describe() -> Machine:
+    """Describes the machine and the versions in use; `print(describe())` gives one sentence."""
+    gpus = tf.config.list_physical_devices("GPU")
+    return Machine(
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        tensorflow=tf.__version__,
+        keras=keras.__version__,
+        cores=_usable_cores(),
+        memory_gb=round(psutil.virtual_memory().total / 2**30, 1),
+        gpus=tuple(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus),
+    )
+
+
+def check(condition: bool, name: str, received: Any, expected: str) -> None:
+    """Stops a notebook with one clear message if a parameter cannot work.
+
+    Args:
+        condition: What must hold.
+        name: The parameter's name.
+        received: Its value.
+        expected: What would work, in words.
+
+    Raises:
+        ValueError: If `condition` is false.
+    """
+    if not condition:
+        raise ValueError(f"{name}: expected {expected}. Received: {received!r}")
+
+
+def record(name: str, value: float | int | str | bool) -> None:
+    """Shows a figure and leaves it in the notebook for `make run`, which gathers it into `metrics.json`.
+
+    In a notebook the figure is an output of its own with the MIME type `RECORD_MIME`; elsewhere it is printed.
+
+    Args:
+        name: A Python identifier, the key in `metrics.json`.
+        value: A finite number, a string or a truth value. NumPy scalars count as the Python value they hold.
+
+    Raises:
+        ValueError: If the name or the value is anything else.
+    """
+    check(isinstance(name, str) and name.isidentifier(), "name of a record", name, "a Python identifier")
+    plain = value.item() if isinstance(value, np.generic) else value
+    is_usable = isinstance(plain, bool | int | float | str) and not (
+        isinstance(plain, float) and not math.isfinite(plain)
+    )
+    check(is_usable, f"record {name!r}", value, "a finite number, a string or a truth value")
+    text = f"{name} = {_four_digits(plain) if isinstance(plain, float) else plain}"
+    if not in_ipython():
+        print(text)
+        return
+    from IPython.display import display
+
+    display({"text/plain": text, RECORD_MIME: {"name": name, "value": plain}}, raw=True)
+
+
+def in_ipython() -> bool:
+    """Says whether this code runs under IPython: a notebook, or IPython's terminal."""
+    # Looked up, not imported: IPython takes half a second to import and is loaded already where the answer is yes.
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
+
+
+def peak_memory_mb() -> float:
+    """Returns the largest amount of memory this process has held so far, in MB (2**20 bytes)."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # macOS counts bytes, Linux kilobytes
+
+
+def _four_digits(number: float) -> str:
+    """Formats a float with four significant digits and no exponent."""
+    return np.format_float_positional(number, precision=4, fractional=False, trim="-")
+
+
+def _usable_cores() -> int:
+    """Counts the cores this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def _flush_stderr() -> None:
+    """Flushes `sys.stderr`, which is None under `pythonw`, so that its text stays in order with the descriptor's."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run ran on; memory in GB (2**30 bytes), one name per GPU."""
+
+    system: str
+    python: str
+    tensorflow: str
+    keras: str
+    cores: int
+    memory_gb: float
+    gpus: tuple[str, ...]
+
+    def __str__(self) -> str:
+        gpus = f"GPU {', '.join(self.gpus)}" if self.gpus else "no GPU"
+        return (
+            f"Python {self.python}, TensorFlow {self.tensorflow} and Keras {self.keras} on {self.system} "
+            f"with {self.cores} CPU cores, {self.memory_gb:.0f} GB of memory and {gpus}."
+        )
+
+
+# Matplotlib announces on its first import ever that it looks through the installed fonts.
+logging.getLogger("matplotlib.font_manager").addFilter(lambda line: "building the font cache" not in line.getMessage())
+# Information lines that appear later (a GPU's name, the version of cuDNN, XLA's services) are never about a problem.
+# Warnings and errors stay on, and a level that the reader has chosen wins.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+with filtered_stderr():
+    import keras
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()  # the first look for devices tries CUDA, and says so

@@ -1,0 +1,44 @@
+"""What all tests share: no window, a cache of their own, fixed seeds, our own warnings as errors, a real kernel."""
+
+import os
+
+os.environ["MPLBACKEND"] = "Agg"
+
+from effnet_helpers import runtime
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "error:::effnet_helpers")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_this_session(tmp_path_factory):
+    """Keeps tests, and the processes they start, away from the reader's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EFFNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    runtime.set_seed(0)
+
+
+@pytest.fixture(scope="session")
+def run_cells():
+    """Gives a function that runs cells in a fresh kernel and returns the notebook with its outputs."""
+
+    def run(*sources):
+        # What native code writes to descriptor 2 reaches a notebook a moment later: leave it time to arrive.
+        cells = [nbformat.v4.new_code_cell(source) for source in (*sources, "import time; time.sleep(1)")]
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("PYTEST_CURRENT_TEST", raising=False)  # under pytest a kernel leaves descriptor 2 alone
+            NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+        return notebook
+
+    return run

@@ -1,0 +1,215 @@
+import io
+import itertools
+
+from effnet_helpers import evaluation, plotting
+from effnet_helpers.plotting import style
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+from nbconvert import HTMLExporter
+from PIL import Image
+
+RNG = np.random.default_rng(0)
+NOISE = RNG.integers(0, 256, (250, 250, 3), dtype=np.uint8)  # the hardest picture to compress
+LABELS = np.array([0, 0, 0, 1, 1, 2])
+REPORT = evaluation.report_from_probabilities(np.eye(3)[[0, 0, 1, 1, 1, 1]], LABELS, ("hound", "poodle", "$5 and $6"))
+HISTORY = {"accuracy": [0.4, 0.61], "val_accuracy": [0.3, 0.52], "loss": [1.0, 0.5], "val_loss": [1.1, 0.7]}
+FACTORS = {"depth": [1.0, 1.23], "width": [1.0, 1.1], "resolution": [224, 258]}
+PUBLISHED = {"depth": [1.0, 1.25], "width": [1.0, 1.0], "resolution": [224, 240]}
+COSTS = pd.DataFrame({"variant": ["B0", "Lite0"], "multiply_adds": [0.39e9, 407e6], "top1": [77.1, 75.1]})
+BEFORE, AFTER = np.zeros((8, 8)), np.eye(8) * np.arange(8)
+
+FIGURES = {
+    "photos_with_predictions": (
+        lambda: plotting.photos_with_predictions(
+            [NOISE, NOISE[:100]], ["cat", "cup"], [[("tabby", 0.875), ("lynx", 0.1)], [("espresso", 0.94)]]
+        ),
+        ["cat: tabby 0.88, lynx 0.10", "cup: espresso 0.94"],
+    ),
+    "image_grid": (
+        lambda: plotting.image_grid([NOISE] * 7, ["true a\nsaid b"] * 7, heading="Mistakes"),
+        ["Mistakes, 7 shown", "true a, said b"],
+    ),
+    "image_grid with detail": (
+        lambda: plotting.image_grid([NOISE, NOISE], ["crop", "pad"], detail=40),
+        ["crop; pad", "central 40 × 40 pixels"],
+    ),
+    "activation_maps": (
+        lambda: plotting.activation_maps([NOISE], [BEFORE], [AFTER], ["flaw"]),
+        ["flaw: before strongest (0.0)", "after strongest (7.0) at 94 % from the left, 94 % from the top"],
+    ),
+    "learning_curves": (
+        lambda: plotting.learning_curves({"head": HISTORY, "short": {"accuracy": [0.7]}}),
+        ["head, 2 epochs: training 0.4 to 0.61, validation 0.3 to 0.52", "short, 1 epochs: training 0.7 to 0.7"],
+    ),
+    "learning_curves of loss": (
+        lambda: plotting.learning_curves({"head": HISTORY}, metric="loss"),
+        ["curves of loss", "validation 1.1 to 0.7"],
+    ),
+    "confusion": (
+        lambda: plotting.confusion(REPORT),
+        ["3 classes", "66.7 % of 6 right", "hound taken for poodle 1 times", "$5 and $6 taken for poodle 1 times"],
+    ),
+    "per_class_recall": (
+        lambda: plotting.per_class_recall(REPORT),
+        ["$5 and $6 0.00 of 1 images, hound 0.67 of 3 images, poodle 1.00 of 2 images", "All classes together: 0.67"],
+    ),
+    "per_class_recall of the lowest": (
+        lambda: plotting.per_class_recall(REPORT, most=1),
+        ["the 1 lowest of 3: $5 and $6 0.00 of 1 images. All"],
+    ),
+    "accuracy_comparison": (
+        lambda: plotting.accuracy_comparison(
+            [("scratch", 0.41, 0.35, 0.48), ("head", 0.815, 0.755, 0.863)], chance=1 / 3
+        ),
+        ["scratch 41.0 % (35.0–48.0 %)", "head 81.5 % (75.5–86.3 %)", "chance 33.3 %"],
+    ),
+    "compound_scaling": (
+        lambda: plotting.compound_scaling(["B0", "B1"], FACTORS, PUBLISHED),
+        ["depth: B0 1 → 1, B1 1.23 → 1.25", "resolution: B0 224 → 224, B1 258 → 240"],
+    ),
+    "accuracy_versus_cost": (
+        lambda: plotting.accuracy_versus_cost(COSTS),
+        ["EfficientNet-B: B0 77.1 % at 0.39", "EfficientNet-Lite: Lite0 75.1 % at 0.41"],
+    ),
+    "latency": (
+        lambda: plotting.latency(pd.DataFrame({1: [24.12, 60.0], 32: [8.3, 20.0]}, index=["Lite0", "B0"])),
+        ["Lite0: 24.1 ms at batch 1, 8.3 ms at batch 32", "B0: 60 ms at batch 1"],
+    ),
+    "throughput": (
+        lambda: plotting.throughput({"decode": 1640.2, "cache": 51000.0}),
+        ["decode 1,640, cache 51,000"],
+    ),
+    "schedule": (
+        lambda: plotting.schedule([1e-5, 3e-4, 2e-4]),
+        ["over 3 steps: 1e-05 at the first, 0.0003 at its peak in step 2, 0.0002 at the last"],
+    ),
+}
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Collects (PNG, alternative text) of every figure instead of showing it."""
+    figures = []
+
+    def collect(fig, alt):
+        figures.append((style._png(fig), alt))
+        plt.close(fig)
+
+    monkeypatch.setattr(style, "show", collect)
+    return figures
+
+
+def tick_and_other_texts(fig):
+    return {text.get_text() for text in fig.findobj(Text)}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_is_small_and_its_alternative_text_carries_the_values(shown, name):
+    draw, expected = FIGURES[name]
+    assert draw() is None
+    [(png, alt)] = shown
+    for words in expected:
+        assert words in alt
+    assert len(png) < 150_000
+    width, height = Image.open(io.BytesIO(png)).size
+    assert 400 <= width <= 900
+    assert height <= 900
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_closed_and_print_nothing_outside_a_notebook(name, capsys):
+    FIGURES[name][0]()
+    assert plt.get_fignums() == []
+    assert capsys.readouterr().out == ""
+
+
+def test_reader_settings_stay(shown):
+    before = dict(matplotlib.rcParams)
+    plotting.throughput({"decode": 10.0})
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_predictions_may_be_objects(shown):
+    class Prediction:
+        class_name, wordnet_id, probability = "espresso", "n07920052", 0.5
+
+    plotting.photos_with_predictions([NOISE], ["cup"], [[Prediction()]])
+    assert "cup: espresso 0.50" in shown[0][1]
+
+
+def test_many_classes_keep_a_readable_size(shown):
+    labels = np.arange(120).repeat(2)
+    report = evaluation.report_from_probabilities(np.eye(120)[labels], labels, [f"breed {i}" for i in range(120)])
+    plotting.confusion(report)
+    plotting.per_class_recall(report)
+    assert "no error" in shown[0][1]
+    assert "the 20 lowest of 120" in shown[1][1]
+    assert all(max(Image.open(io.BytesIO(png)).size) <= 900 for png, _ in shown)
+
+
+def test_counts_stand_in_the_confusion_matrix(monkeypatch):
+    texts = []
+    monkeypatch.setattr(style, "show", lambda fig, alt: (texts.append(tick_and_other_texts(fig)), plt.close(fig)))
+    plotting.confusion(REPORT)
+    assert {"0", "1", "2", "hound", "poodle", "$5 and $6"} <= texts[0]
+
+
+def test_curve_names_do_not_overlap(monkeypatch):
+    heights = []
+
+    def measure(fig, alt):
+        fig.canvas.draw()
+        boxes = [Text.get_window_extent(label) for label in fig.axes[0].texts]  # without the leader line
+        heights.extend(sorted((box.y0, box.y1) for box in boxes))
+        plt.close(fig)
+
+    monkeypatch.setattr(style, "show", measure)
+    same = {"accuracy": [0.1, 0.5], "val_accuracy": [0.1, 0.5]}
+    plotting.learning_curves(dict.fromkeys(("first", "second", "third"), same))
+    assert len(heights) == 3
+    assert all(lower[1] <= upper[0] for lower, upper in itertools.pairwise(heights))
+
+
+@pytest.mark.parametrize("alt", ["", "  \n"])
+def test_a_figure_without_alternative_text_is_refused_and_closed(alt):
+    fig, _ = plt.subplots()
+    with pytest.raises(ValueError, match="alt: expected a sentence"):
+        plotting.show(fig, alt)
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plotting.image_grid([NOISE], ["a", "b"]), r"images and titles: .*'images': 1, 'titles': 2"),
+        (lambda: plotting.image_grid([], []), "equal lengths above 0"),
+        (lambda: plotting.learning_curves({"head": {"auc": [1.0]}}), r"history of 'head': .*'val_accuracy'.*\['auc'\]"),
+        (lambda: plotting.learning_curves({str(i): HISTORY for i in range(7)}), "expected 1 to 6. Received: 7"),
+        (lambda: plotting.throughput({"decode": 0.0}), "rates above 0"),
+        (lambda: plotting.schedule([]), "at least one step"),
+    ],
+)
+def test_bad_input_is_named_and_leaves_no_figure(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.slow
+def test_notebook_and_its_html_carry_the_alternative_text(run_cells):
+    notebook = run_cells(
+        "from effnet_helpers import plotting", "plotting.throughput({'decode & resize': 1640.0})"
+    )
+    assert notebook.cells[0].outputs == []
+    [output] = notebook.cells[1].outputs
+    alt = "Images per second, stage by stage: decode & resize 1,640."
+    assert output.metadata["image/png"]["alt"] == alt
+    assert output.data["text/plain"] == alt
+    # nbconvert's "lab" template leaves the alternative text out; "classic" writes it.
+    html, _ = HTMLExporter(template_name="classic").from_notebook_node(notebook)
+    assert f'alt="{alt.replace("&", "&amp;")}"' in html

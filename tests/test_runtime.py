@@ -1,0 +1,208 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from effnet_helpers import runtime
+
+import keras
+import numpy as np
+import psutil
+import pytest
+
+KNOWN = (
+    "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
+    "I0000 00:00:1795382890.962318 3154 port.cc:153] oneDNN custom operations are on. You may see slightly different "
+    "numerical results due to floating-point round-off errors from different computation orders.\n"
+    "I0000 00:00:1795382890.962676 3154 cudart_stub.cc:31] Could not find cuda drivers on your machine, GPU will not "
+    "be used.\n"
+    "2025-01-01 00:00:00.000000: I tensorflow/core/platform/cpu_feature_guard.cc:210] This TensorFlow binary is "
+    "optimized to use available CPU instructions in performance-critical operations.\n"
+    "To enable the following instructions: AVX2 FMA, in other operations, rebuild TensorFlow with the appropriate "
+    "compiler flags.\n"
+)
+NO_DRIVER = "E0000 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: UNKNOWN ERROR (303)\n"
+BROKEN_DRIVER = (
+    "E0000 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: CUDA_ERROR_SYSTEM_DRIVER_MISMATCH\n"
+)
+UNKNOWN = "W0000 something_new.cc:1] planted by a test\n"
+
+
+def run_python(code, path="", **environment):
+    """Runs code in a new process, with a folder searched before the installed packages."""
+    env = {**os.environ, "PYTHONPATH": str(path), **environment}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120)
+
+
+@pytest.fixture
+def noisy_tensorflow(tmp_path):
+    """A folder with stand-ins for TensorFlow and Keras that are noisy at import and at the first look for devices."""
+    Path(tmp_path, "keras.py").touch()
+    Path(tmp_path, "tensorflow.py").write_text(
+        "import contextlib, os\n"
+        "def say(text):\n"
+        "    with contextlib.suppress(OSError):\n"  # native code does not mind a closed descriptor either
+        "        os.write(2, text.encode())\n"
+        f"say({KNOWN + UNKNOWN!r})\n"
+        "class config:\n"
+        f"    list_physical_devices = staticmethod(lambda: say({NO_DRIVER!r}))\n"
+    )
+    return tmp_path
+
+
+def test_package_alone_loads_no_framework():
+    loaded = run_python(
+        "import sys, effnet_helpers; print(sorted({'tensorflow', 'keras', 'numpy'} & set(sys.modules)))"
+    )
+    assert loaded.stdout.strip() == "[]", loaded.stderr
+
+
+def test_start_drops_known_lines_and_passes_on_the_rest(noisy_tensorflow):
+    run = run_python("from effnet_helpers import runtime; print('alive')", noisy_tensorflow)
+    assert run.stdout == "alive\n"
+    assert run.stderr == UNKNOWN
+
+
+def test_level_0_shows_everything(noisy_tensorflow):
+    run = run_python("from effnet_helpers import runtime", noisy_tensorflow, TF_CPP_MIN_LOG_LEVEL="0")
+    assert run.stderr == KNOWN + UNKNOWN + NO_DRIVER
+
+
+@pytest.mark.parametrize("absent", ["import os; os.close(2)", "import os, sys; sys.stderr = None; os.close(2)"])
+def test_start_without_descriptor_2(noisy_tensorflow, absent):
+    run = run_python(f"{absent}\nfrom effnet_helpers import runtime; print('alive')", noisy_tensorflow)
+    assert (run.returncode, run.stdout) == (0, "alive\n")
+
+
+def test_start_survives_a_failing_import_and_shows_why(noisy_tensorflow):
+    with Path(noisy_tensorflow, "tensorflow.py").open("a") as stand_in:
+        stand_in.write("raise ImportError('no engine')")
+    run = run_python("from effnet_helpers import runtime", noisy_tensorflow)
+    assert run.returncode != 0
+    assert UNKNOWN in run.stderr
+    assert "no engine" in run.stderr
+    assert "oneDNN" not in run.stderr
+
+
+@pytest.mark.slow
+def test_real_start_and_first_operation_are_silent():
+    run = run_python("from effnet_helpers import runtime; import tensorflow as tf; print(int(tf.reduce_sum([1, 2])))")
+    assert (run.stdout, run.stderr) == ("3\n", "")
+
+
+@pytest.mark.slow
+def test_notebook_start_is_silent_and_records_leave_their_mime(run_cells):
+    start, record, planted, pause = run_cells(
+        "from effnet_helpers import runtime\nimport tensorflow as tf\nx = tf.zeros(3) + 1",
+        "runtime.record('val_accuracy', 0.81253)",
+        f"import os\nwith runtime.filtered_stderr():\n    written = os.write(2, {(UNKNOWN + KNOWN).encode()!r})",
+    ).cells
+    assert start.outputs == []
+    assert record.outputs[0].data == {
+        "text/plain": "val_accuracy = 0.8125",
+        "application/vnd.effnet.record+json": {"name": "val_accuracy", "value": 0.81253},
+    }
+    stderr = [output.text for output in planted.outputs + pause.outputs if output.get("name") == "stderr"]
+    assert "".join(stderr) == UNKNOWN
+
+
+def test_filter_keeps_a_driver_failure_that_has_a_gpu_behind_it(capfd):
+    with runtime.filtered_stderr():
+        os.write(2, (NO_DRIVER + BROKEN_DRIVER).encode())
+    assert capfd.readouterr().err == BROKEN_DRIVER
+
+
+def test_filter_passes_on_lines_of_a_failing_body_and_bytes_that_are_no_text(capfdbinary):
+    with pytest.raises(RuntimeError, match="inside"), runtime.filtered_stderr():
+        os.write(2, b"\xff no text, no line end")
+        raise RuntimeError("inside")
+    assert capfdbinary.readouterr().err == b"\xff no text, no line end"
+
+
+def test_filter_takes_other_patterns(capfd):
+    with runtime.filtered_stderr((re.compile("^drop"),)):
+        os.write(2, b"drop me\nkeep me, and do not drop\n")
+    assert capfd.readouterr().err == "keep me, and do not drop\n"
+
+
+def test_set_seed_repeats_numpy_and_keras():
+    def draw():
+        return np.random.rand(), keras.random.normal((2,)).numpy().tolist()  # noqa: NPY002
+
+    runtime.set_seed(3)
+    first = draw()
+    assert draw() != first
+    runtime.set_seed(3)
+    assert draw() == first
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "1", True, None])
+def test_set_seed_refuses(seed):
+    with pytest.raises(ValueError, match=r"seed: expected an integer from 0 to 4294967295\. Received: "):
+        runtime.set_seed(seed)
+
+
+def test_describe_is_one_sentence_without_paths():
+    machine = runtime.describe()
+    assert machine.cores >= 1
+    assert 0.5 < machine.memory_gb < 100_000
+    text = str(machine)
+    assert keras.__version__ in text
+    assert ("no GPU" in text) == (machine.gpus == ())
+    assert "/" not in text
+    assert text.endswith(".")
+
+
+def test_machine_names_its_gpus():
+    machine = runtime.Machine("Linux x86_64", "3.12.1", "2.21.0", "3.15.1", 8, 31.4, ("NVIDIA L4", "NVIDIA L4"))
+    assert str(machine) == (
+        "Python 3.12.1, TensorFlow 2.21.0 and Keras 3.15.1 on Linux x86_64 with 8 CPU cores, 31 GB of memory and "
+        "GPU NVIDIA L4, NVIDIA L4."
+    )
+
+
+def test_check():
+    runtime.check(True, "epochs", 3, "a positive integer")
+    with pytest.raises(ValueError, match=r"^epochs: expected a positive integer\. Received: 'three'$"):
+        runtime.check(False, "epochs", "three", "a positive integer")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.81253, "0.8125"),
+        (1e-5, "0.00001"),
+        (51234.5, "51230"),
+        (3, "3"),
+        ("B0", "B0"),
+        (True, "True"),
+        (np.float32(0.5), "0.5"),
+    ],
+)
+def test_record_prints_outside_a_notebook(capsys, value, text):
+    runtime.record("figure", value)
+    assert capsys.readouterr().out == f"figure = {text}\n"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan"), None, [1], np.zeros(2), 1j])
+def test_record_refuses_values_that_are_no_figure(value):
+    with pytest.raises(ValueError, match=r"record 'x': expected a finite number, a string or a truth value"):
+        runtime.record("x", value)
+
+
+@pytest.mark.parametrize("name", ["val accuracy", "", "1st", 3])
+def test_record_refuses_names_that_are_no_identifier(name):
+    with pytest.raises(ValueError, match="name of a record: expected a Python identifier"):
+        runtime.record(name, 1)
+
+
+def test_cache_dir_is_the_one_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("EFFNET_CACHE", str(tmp_path / "new" / "cache"))
+    assert runtime.cache_dir() == (tmp_path / "new" / "cache").resolve()
+    assert runtime.cache_dir().is_dir()
+
+
+def test_peak_memory_lies_between_what_is_held_and_what_there_is():
+    held = psutil.Process().memory_info().rss / 2**20
+    assert 0.99 * held <= runtime.peak_memory_mb() < psutil.virtual_memory().total / 2**20
