@@ -16,6 +16,7 @@ import platform
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -221,3 +222,8 @@ with filtered_stderr():
     import tensorflow as tf
 
     tf.config.list_physical_devices()  # the first look for devices tries CUDA, and says so
+    # Lessons build many networks and call them with several batch sizes; each is traced anew, as it must be.
+    tf.get_logger().addFilter(lambda line: "triggered tf.function retracing" not in line.getMessage())
+
+# Keras 3.15 says this of its own default, to everyone who trains on a `tf.data.Dataset`.
+warnings.filterwarnings("ignore", message="`shuffle=True` was passed, but will be ignored")

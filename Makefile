@@ -1,0 +1,58 @@
+# `make run` on a fresh machine sets up .venv and runs the whole series. Everything else is one line below.
+# make run PROFILE=smoke NOTEBOOKS="04 05" ARGS="-p epochs=2" is effnet run 04 05 --profile smoke -p epochs=2.
+
+PYTHON ?= python3
+PROFILE ?= quick
+NOTEBOOKS ?=
+ARGS ?=
+
+SHELL := bash
+BIN := .venv/bin
+STAMP := .venv/installed
+EFFNET := $(BIN)/python -m effnet_helpers
+# Kernels come from .venv, whatever else the user's Jupyter knows under the name python3.
+export JUPYTER_PREFER_ENV_PATH := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help env run lab notebooks test clean-cache
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
+
+env: $(STAMP) ## set up .venv with the tested versions
+
+run: $(STAMP) ## run the series: table, pages and figures in runs/latest
+	@$(EFFNET) run $(NOTEBOOKS) --profile $(PROFILE) $(ARGS)
+
+lab: $(STAMP) ## open JupyterLab on the notebooks
+	@$(BIN)/jupyter lab --notebook-dir=notebooks
+
+notebooks: $(STAMP) ## rebuild the committed notebooks and their outputs from notebooks/src
+	@$(EFFNET) build $(NOTEBOOKS)
+
+test: $(STAMP) ## lint, unit tests, committed notebooks re-executed, smoke profile
+	@echo "== 1 of 4: lint"
+	@$(BIN)/ruff check effnet_helpers tests notebooks/src
+	@$(BIN)/ruff format --check effnet_helpers tests notebooks/src
+	@echo "== 2 of 4: unit tests, and the rules every notebook keeps to"
+	@$(BIN)/python -m pytest
+	@echo "== 3 of 4: committed notebooks, every cell again (nbval)"
+	@$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks/*.ipynb
+	@echo "== 4 of 4: smoke profile, from another directory"
+	@cd / && "$(CURDIR)/$(BIN)/effnet" run --profile smoke
+	@echo "== all tests passed"
+
+clean-cache: $(STAMP) ## delete cached features, activations and images
+	@$(EFFNET) clean-cache
+
+# Installed again only when what is to be installed has changed.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo "This course needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1 | head -n 1)."; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot create environments. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@echo "Setting up .venv: a few minutes, once"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $@

@@ -1,0 +1,115 @@
+"""What a run shows in the terminal: a line per notebook while it works, and a closing table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from effnet_helpers.course.execute import CellCallback, Outcome
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+MAIN_FIGURES = 4  # as many recorded values fit a table; metrics.json has all of them
+
+
+@contextmanager
+def live_progress(names: Sequence[str], console: Console) -> Iterator[ProgressDisplay]:
+    """Shows which notebook and cell runs and for how long; where there is no terminal, a line per start and end."""
+    columns = SpinnerColumn(finished_text=" "), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield ProgressDisplay(names, progress)
+
+
+def duration(seconds: float) -> str:
+    """Formats seconds as minutes and seconds, such as `2:05`."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def main_figures(outcome: Outcome) -> list[str]:
+    """Returns the first few recorded values as texts, or the error of a notebook that failed."""
+    if outcome.error:
+        return [failure_line(outcome)]
+    shown = [f"{name} {_short(value)}" for name, value in outcome.records.items()]
+    more = len(shown) - MAIN_FIGURES
+    return [*shown[:MAIN_FIGURES], f"… {more} more in metrics.json"] if more > 0 else shown
+
+
+def failure_line(outcome: Outcome) -> str:
+    """Says in one line where a notebook stopped and why."""
+    heading = f" ({outcome.heading})" if outcome.heading else ""
+    return f"cell {outcome.cell}{heading}: {outcome.error}"
+
+
+def summary_table(outcomes: Sequence[Outcome]) -> Table:
+    """Returns the closing table: notebook, status, minutes, peak memory, main figures."""
+    table = Table()
+    for column in ("notebook", "status"):
+        table.add_column(column, no_wrap=True)
+    for column in ("min:s", "peak MB"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("main figures", overflow="fold")
+    for outcome in outcomes:
+        status = "[green]ok[/]" if outcome.status == "ok" else f"[bold red]{outcome.status}[/]"
+        figures = escape("\n".join(main_figures(outcome)))
+        memory = f"{outcome.peak_memory_mb:,.0f}"
+        table.add_row(outcome.notebook, status, duration(outcome.seconds), memory, figures)
+    return table
+
+
+def seeds_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Returns the table over seeds from the rows of `run.seed_statistics`."""
+    table = Table("notebook", "figure", "mean ± standard deviation", "minimum … maximum", "seeds")
+    for row in rows:
+        deviation = row["standard_deviation"]
+        mean = _short(row["mean"]) + (f" ± {deviation:.2g}" if deviation is not None else "")
+        extremes = f"{_short(row['minimum'])} … {_short(row['maximum'])}"
+        table.add_row(row["notebook"], row["figure"], mean, extremes, str(row["seeds"]))
+    return table
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+class ProgressDisplay:
+    """The lines of `live_progress`."""
+
+    def __init__(self, names: Sequence[str], progress: Progress) -> None:
+        self._progress = progress
+        self._console = progress.console
+        self._tasks = {name: progress.add_task(f"{name}  waiting", start=False, total=1) for name in names}
+
+    def start(self, name: str) -> CellCallback:
+        """Marks a notebook as running; the returned function is to be called at each of its code cells."""
+        task = self._tasks[name]
+        self._progress.start_task(task)
+        self._progress.update(task, description=f"{name}  starting")
+        self._say(f"{time.strftime('%H:%M:%S')} {name} started")
+
+        def on_cell(number: int, total: int, heading: str) -> None:
+            self._progress.update(task, description=escape(f"{name}  cell {number}/{total}  {heading}"))
+
+        return on_cell
+
+    def finish(self, outcome: Outcome) -> None:
+        """Marks a notebook as finished, and says at once why if it failed."""
+        self._progress.update(
+            self._tasks[outcome.notebook], description=f"{outcome.notebook}  {outcome.status}", completed=1
+        )
+        self._say(
+            f"{time.strftime('%H:%M:%S')} {outcome.notebook} {outcome.status} in {duration(outcome.seconds)} min, "
+            f"peak memory {outcome.peak_memory_mb:,.0f} MB"
+        )
+        if outcome.error:
+            self._console.print(
+                f"{outcome.notebook}, {failure_line(outcome)}", style="red", markup=False, highlight=False
+            )
+
+    def _say(self, line: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,193 @@
+"""Which notebooks run, with which parameters: profiles, `-p name=value`, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from effnet_helpers.course import CourseError
+
+import papermill
+import yaml
+
+QUICK = "quick"  # the notebooks' own values: the one profile without a file
+WORDS = {"true": True, "false": False}
+
+
+def notebooks(root: Path) -> list[Path]:
+    """Returns the built notebooks of a checkout in the order of the series.
+
+    Raises:
+        CourseError: If there are none.
+    """
+    found = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise CourseError(f"No notebooks in {root / 'notebooks'}. Pass --root, the folder of a checkout")
+    return found
+
+
+def select(paths: list[Path], names: Iterable[str]) -> list[Path]:
+    """Picks notebooks by number (`4`, `04`), by the start of their name (`04_head`) or of their slug (`head`).
+
+    Args:
+        paths: The notebooks or sources to choose from.
+        names: What was asked for; nothing means all.
+
+    Returns:
+        The chosen paths in the order of the series, each once.
+
+    Raises:
+        CourseError: If a name fits none, or more than one.
+    """
+    names = list(names)
+    chosen = set()
+    for name in names:
+        wanted = Path(name).stem if name.endswith((".ipynb", ".py")) else name
+        start = f"{int(wanted):02d}_" if wanted.isdecimal() else wanted
+        fitting = [
+            path for path in paths if wanted and (path.stem.startswith(start) or path.stem[3:].startswith(start))
+        ]
+        if len(fitting) != 1:
+            known = ", ".join(path.stem for path in fitting or paths)
+            raise CourseError(
+                f"{'No notebook fits' if not fitting else 'Several notebooks fit'}. Known: {known}. Received: {name!r}"
+            )
+        chosen.add(fitting[0])
+    return [path for path in paths if path in chosen] if names else paths
+
+
+def parameters_of(notebook: Path) -> dict[str, Parameter]:
+    """Reads a notebook's parameters cell, the way papermill does."""
+    found = papermill.inspect_notebook(notebook).values()
+    return {
+        each["name"]: Parameter(
+            each["name"], each["inferred_type_name"], ast.literal_eval(each["default"]), each["help"]
+        )
+        for each in found
+    }
+
+
+def resolve(root: Path, chosen: list[Path], profile: str, assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Decides what each notebook is given on top of its own values: the profile's, then those of `-p`.
+
+    Args:
+        root: The checkout.
+        chosen: The notebooks that will run.
+        profile: `quick`, or the name of a file in `notebooks/profiles/`.
+        assignments: `name=value` texts. Each goes to every chosen notebook that has such a parameter.
+
+    Returns:
+        For each chosen notebook's name the values that differ from, or repeat, its own.
+
+    Raises:
+        CourseError: If a name is known to none of them or a value has the wrong type.
+    """
+    taken = {path.stem: parameters_of(path) for path in notebooks(root)}
+    overlay = _read_profile(root, profile)
+    for stem, values in overlay.items():
+        if stem not in taken:
+            raise CourseError(_unknown("notebook", stem, taken, f"profile {profile}"))
+        for name, value in values.items():
+            if name not in taken[stem]:
+                raise CourseError(_unknown("parameter", name, taken[stem], f"profile {profile}, {stem}"))
+            values[name] = taken[stem][name].checked(value, f"profile {profile}, {stem}")
+    given = {path.stem: dict(overlay.get(path.stem, {})) for path in chosen}
+    for assignment in assignments:
+        name, separator, text = assignment.partition("=")
+        if not separator:
+            raise CourseError(f"-p expects name=value. Received: {assignment!r}")
+        takers = [stem for stem in given if name in taken[stem]]
+        if not takers:
+            raise CourseError(_nobody_takes(name, {stem: taken[stem] for stem in given}))
+        for stem in takers:
+            parameter = taken[stem][name]
+            given[stem][name] = parameter.checked(parameter.parsed(text), stem)
+    return given
+
+
+def in_effect(chosen: list[Path], given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Returns every parameter of every chosen notebook as it will run, defaults included."""
+    return {
+        path.stem: {name: parameter.default for name, parameter in parameters_of(path).items()} | given[path.stem]
+        for path in chosen
+    }
+
+
+def _read_profile(root: Path, profile: str) -> dict[str, dict[str, Any]]:
+    if profile == QUICK:
+        return {}
+    files = {path.stem: path for path in sorted((root / "notebooks" / "profiles").glob("*.yaml"))}
+    if profile not in files:
+        raise CourseError(_unknown("profile", profile, [QUICK, *files], "--profile"))
+    blocks = yaml.safe_load(files[profile].read_text(encoding="utf-8")) or {}
+    if not isinstance(blocks, dict) or not all(isinstance(block, dict | None) for block in blocks.values()):
+        raise CourseError(f"{files[profile].name}: expected one block of `name: value` lines a notebook")
+    return {str(stem): dict(block or {}) for stem, block in blocks.items()}
+
+
+def _unknown(kind: str, name: str, known: Iterable[str], where: str) -> str:
+    return f"{where}: there is no {kind} {name!r}.{_nearest(name, known)} Known: {', '.join(known)}"
+
+
+def _nobody_takes(name: str, taken: dict[str, dict[str, Parameter]]) -> str:
+    names = dict.fromkeys(each for parameters in taken.values() for each in parameters)
+    lines = [f"  {stem}: {', '.join(parameters)}" for stem, parameters in taken.items()]
+    return "\n".join([f"No chosen notebook has a parameter {name!r}.{_nearest(name, names)} They take:", *lines])
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _parse(text: str, annotation: str) -> Any:
+    """Reads a text of the command line as a type; text that does not fit is returned as it is."""
+    if match := re.fullmatch(r"Optional\[(.*)\]", annotation):
+        return None if text.lower() in ("none", "null") else _parse(text, match[1])
+    if match := re.fullmatch(r"list\[(.*)\]", annotation):
+        items = text.strip().removeprefix("[").removesuffix("]").split(",")
+        return [_parse(item.strip().strip("'\""), match[1]) for item in items if item.strip()]
+    if annotation == "bool":
+        return WORDS.get(text.lower(), text)
+    try:
+        return {"int": int, "float": float}.get(annotation, str)(text)
+    except ValueError:
+        return text
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    if match := re.fullmatch(r"Optional\[(.*)\]", annotation):
+        return value is None or _fits(value, match[1])
+    if match := re.fullmatch(r"list\[(.*)\]", annotation):
+        return isinstance(value, list) and all(_fits(item, match[1]) for item in value)
+    types = {"int": int, "float": int | float, "str": str, "bool": bool}
+    return isinstance(value, types[annotation]) and isinstance(value, bool) == (annotation == "bool")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell: `annotation` is `int`, `float`, `str`, `bool`, `Optional[…]` or `list[…]`."""
+
+    name: str
+    annotation: str
+    default: Any
+    help: str
+
+    def parsed(self, text: str) -> Any:
+        """Reads a value from the command line; a text that is not of the type stays a text."""
+        return _parse(text, self.annotation)
+
+    def checked(self, value: Any, where: str) -> Any:
+        """Returns the value if it is of the parameter's type.
+
+        Raises:
+            CourseError: If it is not.
+        """
+        if not _fits(value, self.annotation):
+            raise CourseError(f"{where}: parameter {self.name!r} expects {self.annotation}. Received: {value!r}")
+        return value

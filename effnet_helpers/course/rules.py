@@ -1,0 +1,198 @@
+"""What every notebook of the course keeps to. Each function returns its complaints as a list of sentences.
+
+`effnet build` refuses outputs that break `output_problems`; `effnet build --check` and the tests apply all of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+
+from effnet_helpers.course import ROOT
+
+import nbformat
+from nbformat import NotebookNode
+
+MAX_BYTES = 1_000_000
+SHOWN_TAG = "shows:"  # a cell tagged `shows:effnet_helpers.models.add_head` holds that function as the package has it
+ANNOTATION = re.compile(r"(int|float|str|bool|Optional\[(int|float|str|bool)\]|list\[(int|float|str|bool)\])")
+# Folders in which people and CI machines keep their work; a web address or a relative path does not match.
+MACHINE_PATH = re.compile(r"(?<![\w.:/])(?:/(?:home|root|tmp|Users|private|work|workspace|mnt)/|[A-Z]:\\)[^\s'\"<>]*")
+
+
+def lesson_problems(notebook: NotebookNode) -> list[str]:
+    """Checks what a lesson is made of: its opening, its prose, the size of its cells, its parameters, its imports."""
+    return [
+        *_structure_problems(notebook),
+        *_code_problems(notebook),
+        *parameter_problems(notebook),
+        *shown_problems(notebook),
+    ]
+
+
+def output_problems(notebook: NotebookNode) -> list[str]:
+    """Checks what is published: complete, in order, quiet, free of machine paths, described, under 1 MB."""
+    problems = []
+    code = _code_cells(notebook)
+    counts = [cell.execution_count for cell in code]
+    if counts != list(range(1, len(code) + 1)):
+        problems.append(f"execution counts are not 1 to {len(code)}: {counts}")
+    for number, cell in enumerate(code, start=1):
+        for output in cell.outputs:
+            problems += [f"cell {number}: {problem}" for problem in _one_output_problems(output)]
+    size = len(nbformat.writes(notebook).encode())
+    if size >= MAX_BYTES:
+        problems.append(f"{size / 1e6:.2f} MB are {MAX_BYTES / 1e6:.0f} MB or more")
+    return problems
+
+
+def machine_paths(text: str) -> list[str]:
+    """Finds absolute paths that name somebody's machine."""
+    return MACHINE_PATH.findall(text)
+
+
+def parameter_problems(notebook: NotebookNode) -> list[str]:
+    """Checks the one cell tagged `parameters`: a literal a line, annotated, with a comment papermill can read."""
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1 or cells[0].cell_type != "code":
+        return [f"{len(cells)} cells are tagged 'parameters', one code cell must be"]
+    lines = [line for line in cells[0].source.splitlines() if line.strip() and not line.startswith("#")]
+    return [f"parameter line {line!r}: {problem}" for line in lines if (problem := _parameter_line_problem(line))]
+
+
+def shown_problems(notebook: NotebookNode) -> list[str]:
+    """Checks that each function shown in a lesson is the package's own, docstring aside."""
+    problems = []
+    for cell in notebook.cells:
+        for name in shown_names(cell):
+            problems += [f"{name}: {problem}" for problem in _shown_function_problems(cell.source, name)]
+    return problems
+
+
+def shown_names(cell: NotebookNode) -> list[str]:
+    """Returns the full names of the functions that a cell is tagged as showing."""
+    return [tag.removeprefix(SHOWN_TAG) for tag in cell.metadata.get("tags", []) if tag.startswith(SHOWN_TAG)]
+
+
+def code_length(source: str) -> int:
+    """Counts the lines of a cell that are neither blank nor only a comment."""
+    return sum(bool(line.strip()) and not line.strip().startswith("#") for line in source.splitlines())
+
+
+def _code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _structure_problems(notebook: NotebookNode) -> list[str]:
+    problems = []
+    cells = notebook.cells
+    if not cells or cells[0].cell_type != "markdown" or not cells[0].source.startswith("# "):
+        problems.append("the first cell is not a title (# …)")
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    for heading in ("What you will learn", "Recap"):
+        if not re.search(rf"^#+ .*{heading}", prose, re.MULTILINE | re.IGNORECASE):
+            problems.append(f"no heading says '{heading}'")
+    kinds = "".join("c" if cell.cell_type == "code" else "-" for cell in cells)
+    if "ccc" in kinds:
+        problems.append(f"three code cells in a row without prose, from cell {kinds.index('ccc') + 1}")
+    if any("raises-exception" in cell.metadata.get("tags", []) for cell in cells):
+        problems.append("a cell is tagged raises-exception; show an error with try/except")
+    return problems
+
+
+def _code_problems(notebook: NotebookNode) -> list[str]:
+    problems = []
+    lengths = [code_length(cell.source) for cell in _code_cells(notebook)]
+    if not lengths:
+        return ["no code cell"]
+    if statistics.median(lengths) > 6:
+        problems.append(f"the median code cell has {statistics.median(lengths):g} lines, 6 at most")
+    if sum(length <= 15 for length in lengths) < 0.9 * len(lengths):
+        problems.append(f"fewer than 90 % of the code cells have 15 lines or fewer: {sorted(lengths)}")
+    for number, cell in enumerate(_code_cells(notebook), start=1):
+        if not 0 < lengths[number - 1] <= 25:
+            problems.append(f"code cell {number} has {lengths[number - 1]} lines, 1 to 25 are allowed")
+        try:
+            modules = _imported_modules(ast.parse(cell.source))
+        except SyntaxError as error:
+            problems.append(f"code cell {number} is not plain Python: {error.msg}")
+            continue
+        if any(module.startswith("effnet_helpers.course") for module in modules):
+            problems.append(f"code cell {number} imports effnet_helpers.course, the machinery around the lessons")
+    return problems
+
+
+def _imported_modules(tree: ast.AST) -> list[str]:
+    modules = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules += [f"{node.module}.{alias.name}" for alias in node.names]
+    return modules
+
+
+def _parameter_line_problem(line: str) -> str | None:
+    code, _, comment = line.partition("#")
+    try:
+        (statement,) = ast.parse(code.strip()).body
+        annotation, value = ast.unparse(statement.annotation), ast.literal_eval(statement.value)
+    except (SyntaxError, ValueError, AttributeError):
+        return "not of the form `name: type = literal  # comment`"
+    if not ANNOTATION.fullmatch(annotation):
+        return "the type is not int, float, str, bool, or Optional[…] or list[…] of these"
+    if not comment.strip() or "#" in comment:
+        return "exactly one comment belongs on the line, without a further #"
+    if "=" in comment or "=" in str(value):
+        return "papermill trips over = inside a comment or a string"
+    return None
+
+
+def _shown_function_problems(source: str, name: str) -> list[str]:
+    module, _, function = name.rpartition(".")
+    path = ROOT.joinpath(*module.split(".")).with_suffix(".py")  # read, not imported: that would load TensorFlow
+    if not path.exists():
+        return [f"the package has no module {module}"]
+    package = _functions(path.read_text(encoding="utf-8"))
+    shown = _functions(source)
+    if function not in package:
+        return [f"{module} does not define it"]
+    if list(shown) != [function] or len(ast.parse(source).body) != 1:
+        return [f"the cell must hold this function and nothing else, it holds {list(shown)}"]
+    return [] if shown[function] == package[function] else ["the cell and the package differ"]
+
+
+def _functions(source: str) -> dict[str, str]:
+    """Maps the functions at the top level of a module to their syntax, without docstrings."""
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef):
+            if ast.get_docstring(node) is not None:
+                node.body = node.body[1:]
+            found[node.name] = ast.dump(node)
+    return found
+
+
+def _one_output_problems(output: NotebookNode) -> list[str]:
+    if output.output_type == "error":
+        return [f"an error was left: {output.ename}: {output.evalue}"]
+    if output.output_type == "stream":
+        if output.name == "stderr":
+            return [f"text on stderr: {output.text.strip().splitlines()[:1]}"]
+        if re.search("[\b\r]", output.text):
+            return ["the remains of a progress bar (one line an epoch, verbose=2)"]
+        return [f"a path of this machine: {path}" for path in machine_paths(output.text)]
+    problems = []
+    for kind, content in output.data.items():
+        if kind.startswith("text/"):
+            problems += [f"a path of this machine: {path}" for path in machine_paths(content)]
+    html = output.data.get("text/html", "")
+    if any(not re.search(r"""\balt=(["'])(?!\1)""", image) for image in re.findall(r"<img\b[^>]*>", html)):
+        problems.append("an image in HTML has no alternative text")
+    metadata = output.metadata
+    if "image/png" in output.data and not (metadata.get("image/png", {}).get("alt") or metadata.get("alt")):
+        problems.append("a figure has no alternative text (show it with plotting.show)")
+    if any(kind.startswith("image/") and kind != "image/png" for kind in output.data):
+        problems.append("an image is not PNG")
+    return problems

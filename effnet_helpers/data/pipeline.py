@@ -1,0 +1,194 @@
+"""From files to batches, stage by stage, with `tf.data`.
+
+All randomness is drawn from `(seed, epoch)` alone: the same on every machine, whatever was seeded globally, and the
+same for images, for cached images and for arrays of features computed from them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+
+from effnet_helpers import preprocessing
+from effnet_helpers.data.records import ImageFiles
+
+import numpy as np
+import tensorflow as tf
+
+ORDER, AUGMENTATION = 0, 1  # two streams of random numbers that must not repeat each other
+
+
+def decoded(files: ImageFiles) -> tf.data.Dataset:
+    """Reads and decodes images, in parallel and in order: the first stage by itself, to look at or to time.
+
+    Args:
+        files: The files.
+
+    Returns:
+        Dataset of uint8 tensors `(height, width, 3)`.
+    """
+    indices = tf.data.Dataset.range(len(files))
+    return indices.map(_reader(files), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def resized(files: ImageFiles, image_size: int, resize_mode: str = "crop") -> tf.data.Dataset:
+    """Reads, decodes and resizes images: the first two stages by themselves.
+
+    Args:
+        files: The files.
+        image_size: Side of the result in pixels.
+        resize_mode: See `preprocessing.resize`.
+
+    Returns:
+        Dataset of uint8 tensors `(image_size, image_size, 3)`.
+    """
+    return from_files(files, image_size, resize_mode, None).map(lambda image, label: image)
+
+
+def from_files(
+    files: ImageFiles,
+    image_size: int,
+    resize_mode: str = "crop",
+    batch_size: int | None = 32,
+    *,
+    shuffle: bool = False,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """Serves image files as batches: read, decoded, resized, in the order of `from_arrays`.
+
+    Args:
+        files: The files.
+        image_size: Side of the images in pixels.
+        resize_mode: See `preprocessing.resize`.
+        batch_size: Images in a batch; the last may have fewer. None leaves them single.
+        shuffle: Whether each epoch comes in a new order.
+        seed: Decides these orders, together with the number of the epoch.
+
+    Returns:
+        Dataset of `(uint8 (batch, image_size, image_size, 3), int32 (batch,))` with known cardinality. Resized pixels
+        are rounded to whole numbers, so that keeping them as uint8 changes nothing.
+    """
+    read = _reader(files)
+    with tf.device("CPU:0"):
+        labels = tf.constant(files.labels)
+
+    def example(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = preprocessing.resize(read(index), image_size, resize_mode)
+        return tf.cast(tf.round(image), tf.uint8), labels[index]
+
+    indices = _order(len(files), shuffle, seed)
+    examples = indices.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return examples if batch_size is None else examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def from_arrays(
+    inputs: np.ndarray, labels: np.ndarray, batch_size: int = 32, *, shuffle: bool = False, seed: int = 0
+) -> tf.data.Dataset:
+    """Serves arrays as batches, in exactly the order in which `ImageDataset.batches` serves images.
+
+    Rows are read batch by batch, so that `inputs` may be a `np.memmap` larger than memory.
+
+    Args:
+        inputs: Array `(n, …)` of any numeric type, such as cached features in float16.
+        labels: Integer array `(n,)`.
+        batch_size: Rows in a batch; the last may have fewer.
+        shuffle: Whether each epoch comes in a new order.
+        seed: Decides these orders, together with the number of the epoch.
+
+    Returns:
+        Dataset of `(float32 (batch, …), int32 (batch,))` with known cardinality.
+    """
+    labels = np.asarray(labels, dtype=np.int32)
+    if len(inputs) != len(labels):
+        raise ValueError(f"Each input needs one label. Received: {len(inputs)} inputs and {len(labels)} labels")
+
+    def rows(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        batch, batch_labels = tf.numpy_function(lambda i: (inputs[i], labels[i]), [indices], (inputs.dtype, np.int32))
+        batch = tf.ensure_shape(batch, (None, *inputs.shape[1:]))
+        return tf.cast(batch, tf.float32), tf.ensure_shape(batch_labels, (None,))
+
+    indices = _order(len(inputs), shuffle, seed).batch(batch_size)
+    return indices.map(rows, num_parallel_calls=2, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def augmented(batches: tf.data.Dataset, augment: dict | Callable, seed: int = 0) -> tf.data.Dataset:
+    """Augments batches, every batch of every epoch with a seed of its own.
+
+    Args:
+        batches: Dataset of `(float32 (batch, height, width, 3), labels)` with known cardinality.
+        augment: Arguments of `preprocessing.augment` as a dictionary, or a function `(images, seed) -> images`.
+        seed: Decides all seeds, together with the number of the epoch.
+
+    Returns:
+        Dataset of the same form.
+    """
+    apply = augment if callable(augment) else lambda images, seed: preprocessing.augment(images, seed=seed, **augment)
+    count = int(batches.cardinality())
+    seeds = _every_epoch(lambda random: random.integers(2**31, size=(count, 2)), (count, 2), seed, AUGMENTATION)
+
+    def change(batch: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = batch
+        return tf.ensure_shape(apply(images, seed), images.shape), labels
+
+    changed = tf.data.Dataset.zip(batches, seeds).map(change, num_parallel_calls=2, deterministic=True)
+    return changed.prefetch(tf.data.AUTOTUNE)
+
+
+def images_per_second(stage: tf.data.Dataset, seconds: float = 2.0) -> float:
+    """Measures how many images a stage delivers a second.
+
+    Args:
+        stage: Dataset of images or batches, with or without labels.
+        seconds: For how long to measure at most; a stage that ends sooner is measured to its end.
+    """
+    elements = iter(stage)
+    next(elements)  # starts threads and fills buffers, which is not what the stage costs
+    images, start = 0, time.perf_counter()
+    for element in elements:
+        pixels = element[0] if isinstance(element, tuple) else element
+        images += len(pixels) if pixels.ndim == 4 else 1
+        if time.perf_counter() - start > seconds:
+            break
+    return images / (time.perf_counter() - start)
+
+
+def _reader(files: ImageFiles) -> Callable:
+    """Returns a function that maps a position to that file's pixels, uint8 `(height, width, 3)`.
+
+    Pillow decodes, not TensorFlow, whose decoders ignore EXIF orientation, know fewer formats, and refuse slightly
+    damaged files that passed the scan, in the middle of an epoch. Resizing takes longer than either.
+    """
+    with tf.device("CPU:0"):
+        paths = tf.constant([os.fsencode(files.root / name) for name in files.names])
+
+    def decode(path: bytes) -> np.ndarray:
+        return np.asarray(preprocessing.read_rgb(os.fsdecode(path)))
+
+    def read(index: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.numpy_function(decode, [paths[index]], tf.uint8), (None, None, 3))
+
+    return read
+
+
+def _order(count: int, shuffle: bool, seed: int) -> tf.data.Dataset:
+    """The positions 0 to count - 1, in a new order each epoch if `shuffle`.
+
+    Not `Dataset.shuffle`: its order depends on the global seed as well.
+    """
+    if not shuffle:
+        return tf.data.Dataset.range(count)
+    return _every_epoch(lambda random: random.permutation(count), (count,), seed, ORDER)
+
+
+def _every_epoch(draw: Callable, shape: tuple[int, ...], seed: int, stream: int) -> tf.data.Dataset:
+    """The rows of an int64 array that is drawn anew each time the dataset is iterated."""
+    epochs = itertools.count()
+
+    def one_epoch() -> np.ndarray:
+        yield draw(np.random.default_rng((seed, next(epochs), stream)))
+
+    drawn = tf.data.Dataset.from_generator(one_epoch, output_signature=tf.TensorSpec(shape, tf.int64))
+    rows = drawn.flat_map(tf.data.Dataset.from_tensor_slices)
+    return rows.apply(tf.data.experimental.assert_cardinality(shape[0]))

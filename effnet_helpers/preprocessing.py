@@ -1,0 +1,272 @@
+"""Pixels: read a picture, bring it to size, augment a batch, notice pixels that were scaled twice.
+
+Everything here speaks one language: red, green, blue, values from 0 to 255. Scaling to what a network wants
+belongs to its weights and sits inside the model.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from effnet_helpers import runtime  # noqa: F401  loads TensorFlow without its start-up chatter
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # by Pillow's names
+RESIZE_MODES = ("crop", "pad", "squash")
+CROP_PADDING = 32  # of the published evaluation crop, see `load_image`
+
+
+class ScaledPixelsWarning(UserWarning):
+    """A model that takes pixels in [0, 255] was given pixels in [0, 1]."""
+
+
+def load_image(path: str | os.PathLike, image_size: int | None = None) -> np.ndarray:
+    """Reads a picture file as float32 pixels.
+
+    Reads JPEG, PNG, WebP, BMP and GIF (the first frame), turned the way its EXIF orientation says. Grey and palette
+    pictures become RGB, transparent ones are laid on white, 16-bit grey is scaled to 8 bits, CMYK is converted
+    without a colour profile.
+
+    Args:
+        path: The file.
+        image_size: If given, the picture is cropped and resized as in EfficientNet's published evaluation: the central
+            square whose side is `image_size / (image_size + 32)` of the short side, then bicubic to `image_size`
+            (`preprocessing.py` in github.com/tensorflow/tpu, models/official/efficientnet; unlike there, shrinking
+            is antialiased).
+
+    Returns:
+        float32 array `(height, width, 3)`, values in [0, 255].
+
+    Raises:
+        ValueError: If there is no such file, or it cannot be read as a picture.
+    """
+    image = read_rgb(path)
+    if image_size is not None:
+        check_size(image_size)
+        side = max(1, int(image_size / (image_size + CROP_PADDING) * min(image.size)))
+        left, top = (image.width - side + 1) // 2, (image.height - side + 1) // 2
+        box = (left, top, left + side, top + side)
+        image = image.crop(box).resize((image_size, image_size), Image.Resampling.BICUBIC)
+    return np.asarray(image, dtype=np.float32)
+
+
+def read_rgb(path: str | os.PathLike) -> Image.Image:
+    """Reads a picture file as a Pillow image in mode RGB, as `load_image` does before it makes numbers of it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: If there is no such file, or it cannot be read as a picture.
+    """
+    path = Path(path).expanduser()
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
+    except Exception as error:  # decoders raise anything from OSError to SyntaxError on damaged files
+        raise ValueError(
+            f"No picture could be read: {why_unreadable(path, error)}. "
+            f"Formats that work: {', '.join(FORMATS)}. Received: path={str(path)!r}"
+        ) from None
+
+
+def resize(images: tf.Tensor, image_size: int, mode: str = "crop") -> tf.Tensor:
+    """Brings images to a square of `image_size`; works eagerly and inside `tf.data`, also on unknown shapes.
+
+    Resampling is bicubic and antialiased. Where the size already fits, nothing is resampled and pixels stay exact.
+
+    Args:
+        images: Tensor `(height, width, 3)` or `(batch, height, width, 3)`, integer or float, values in [0, 255].
+        image_size: Side of the result in pixels.
+        mode: `"crop"` scales the short side to `image_size` and keeps the centre. `"pad"` keeps the whole picture:
+            it never enlarges, shrinks only what is larger, and surrounds the rest evenly with black (0).
+            `"squash"` ignores the aspect ratio.
+
+    Returns:
+        float32 tensor `(image_size, image_size, 3)`, with a batch axis in front if there was one, in [0, 255].
+
+    Raises:
+        ValueError: If `mode` or `image_size` is not one of the above.
+    """
+    check_size(image_size)
+    images = tf.convert_to_tensor(images)
+    height, width = tf.unstack(tf.shape(images)[-3:-1])
+    target = (image_size, image_size)
+    if mode == "crop":
+        # The centre is cut out before scaling, not after: the same picture for fewer pixels to resample.
+        side = tf.minimum(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        images = _resample(images[..., top : top + side, left : left + side, :], target)
+    elif mode == "pad":
+        shrink = tf.minimum(image_size / tf.maximum(height, width), 1.0)
+        sides = [tf.maximum(1, tf.cast(tf.round(tf.cast(n, tf.float64) * shrink), tf.int32)) for n in (height, width)]
+        images = tf.image.resize_with_crop_or_pad(_resample(images, sides), *target)
+    elif mode == "squash":
+        images = _resample(images, target)
+    else:
+        raise ValueError(f'resize mode must be "crop", "pad" or "squash". Received: {mode!r}')
+    return tf.ensure_shape(images, (*images.shape[:-3], *target, 3))
+
+
+def augment(
+    images: tf.Tensor, *, seed: tf.Tensor, rotation: float = 0.0, translation: float = 0.0,
+    zoom: float = 0.0, flip: str | None = None, contrast: float = 0.0,
+) -> tf.Tensor:  # fmt: skip
+    """Changes each image of a batch a little, at random, by one projective warp for the whole batch.
+
+    Every image gets its own draw, each drawn evenly from minus to plus the given strength. What comes into view at the
+    border is the image reflected. The same seed gives the same result, eagerly and inside `tf.data`; with
+    all strengths at 0 the images come back exactly.
+
+    Args:
+        images: float32 tensor `(batch, height, width, 3)`, values in [0, 255].
+        seed: Integer tensor of shape `(2,)`.
+        rotation: Largest angle, in degrees.
+        translation: Largest shift, as a fraction of the side. In whole pixels, so that a shift alone does not blur.
+        zoom: Largest enlargement and shrinking, as a fraction below 1: 0.1 scales by 0.9 to 1.1.
+        flip: `None`, `"horizontal"` (left and right change places), `"vertical"` or `"both"`; each half the time.
+        contrast: Largest change of contrast around the image's mean, as a fraction: 0.2 scales by 0.8 to 1.2.
+
+    Returns:
+        float32 tensor of the same shape, values in [0, 255].
+
+    Raises:
+        ValueError: If `flip` is not one of the above, or `zoom` is 1 or more.
+    """
+    if flip not in (None, "horizontal", "vertical", "both") or not 0 <= zoom < 1:
+        raise ValueError(f'flip: None, "horizontal", "vertical", "both"; zoom: 0 to 1. Received: {flip!r}, {zoom!r}')
+    height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
+    draw = tf.random.stateless_uniform((7, tf.shape(images)[0]), seed, -1.0, 1.0)
+    angle, scale = draw[0] * rotation * math.pi / 180, 1.0 + draw[1] * zoom
+    cos, sin = tf.cos(angle) / scale, tf.sin(angle) / scale
+    mirror_x = tf.where(draw[2] < 0, -1.0, 1.0) if flip in ("horizontal", "both") else tf.ones_like(cos)
+    mirror_y = tf.where(draw[3] < 0, -1.0, 1.0) if flip in ("vertical", "both") else tf.ones_like(cos)
+
+    # Output pixel (x, y) is taken from input pixel (mirror_x (cos x - sin y) + left, mirror_y (sin x + cos y) + top).
+    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+    left = centre_x - mirror_x * (cos * centre_x - sin * centre_y) + tf.round(draw[4] * translation * width)
+    top = centre_y - mirror_y * (sin * centre_x + cos * centre_y) + tf.round(draw[5] * translation * height)
+    rows = (mirror_x * cos, -mirror_x * sin, left, mirror_y * sin, mirror_y * cos, top)
+    warped = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images, transforms=tf.stack([*rows, 0 * cos, 0 * cos], axis=1), output_shape=tf.shape(images)[1:3],
+        fill_value=0.0, interpolation="BILINEAR", fill_mode="REFLECT",
+    )  # fmt: skip
+    gain = tf.reshape(1.0 + draw[6] * contrast, (-1, 1, 1, 1))
+    mean = tf.reduce_mean(warped, axis=(1, 2, 3), keepdims=True)
+    return tf.clip_by_value(warped * gain + mean * (1.0 - gain), 0.0, 255.0)
+
+
+def guard_pixel_range(model: keras.Model) -> keras.Model:
+    """Makes a model warn, once, when it is given pixels in [0, 1] instead of [0, 255].
+
+    Dividing by 255 before a model that scales by itself is the commonest mistake with EfficientNet: nothing fails, the
+    predictions are just poor. The check wraps `fit`, `evaluate` and `predict` of this one object and stays outside its
+    layers, so that nothing of it is saved or exported. A batch is taken for scaled if its maximum is above 0 and at
+    most 1. Arrays, tensors, `tf.data` and `keras.utils.PyDataset` are looked at; generators pass unseen.
+
+    Args:
+        model: A model whose first input is images in [0, 255].
+
+    Returns:
+        The same model.
+    """
+    told = []
+
+    def tell() -> None:
+        if not told:
+            told.append(True)
+            warnings.warn(
+                f"The pixels given to {model.name!r} lie in [0, 1]. It takes pixels in [0, 255] and scales them "
+                "itself: do not divide by 255, and leave out any Rescaling before it.",
+                ScaledPixelsWarning,
+                stacklevel=4,
+            )
+
+    def guarded(method: Callable) -> Callable:
+        @functools.wraps(method)
+        def wrapper(x: object = None, *args: object, **kwargs: object) -> object:
+            watched = x if told or kwargs.get("_use_cached_eval_dataset") else _watch(x, tell)
+            return method(watched, *args, **kwargs)
+
+        wrapper.guards_pixel_range = True
+        return wrapper
+
+    for name in ("fit", "evaluate", "predict"):
+        method = getattr(model, name)
+        if not hasattr(method, "guards_pixel_range"):
+            object.__setattr__(model, name, guarded(method))  # past Keras' tracking of attributes: it is no layer
+    return model
+
+
+def _watch(x: object, tell: Callable) -> object:
+    """Looks at the images in `x` and returns what the model should be given in its place."""
+    if isinstance(x, tf.data.Dataset):
+
+        def check(*batch: object) -> object:
+            brightest = tf.cast(tf.reduce_max(tf.nest.flatten(batch)[0]), tf.float32)
+            tf.cond(
+                (brightest > 0) & (brightest <= 1),
+                lambda: tf.py_function(lambda: tell() or True, [], tf.bool),
+                lambda: tf.constant(False),
+            )
+            return batch[0] if len(batch) == 1 else batch
+
+        return x.map(check)  # not a look at the first batch, which would use it up
+    first = x[0] if isinstance(x, keras.utils.PyDataset) else x
+    images = (keras.tree.flatten(first) or [None])[0]
+    if hasattr(images, "__array__") and np.size(images) and 0 < np.max(images) <= 1:
+        tell()
+    return x
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip it at 255
+        image = Image.fromarray(np.round(np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def why_unreadable(path: Path, error: Exception) -> str:
+    """Says in a few words why a picture could not be decoded."""
+    if not path.exists():
+        return "there is no such file"
+    if path.is_dir():
+        return "it is a folder"
+    if isinstance(error, PermissionError):
+        return "it may not be read"
+    if path.stat().st_size == 0:
+        return "zero bytes"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "its content is not a picture"
+    if isinstance(error, Image.DecompressionBombError):
+        return "more pixels than Pillow takes for a picture"
+    return f"truncated or damaged ({error})"
+
+
+def check_size(image_size: int) -> None:
+    """Raises a ValueError unless `image_size` is a whole number of pixels, 1 or more."""
+    if isinstance(image_size, bool) or not isinstance(image_size, int | np.integer) or image_size < 1:
+        raise ValueError(f"image_size must be a whole number of pixels, 1 or more. Received: {image_size!r}")
+
+
+def _resample(images: tf.Tensor, size: tuple[int, int] | list[tf.Tensor]) -> tf.Tensor:
+    """Antialiased bicubic, or nothing at all where the size already fits."""
+
+    def resampled() -> tf.Tensor:
+        return tf.clip_by_value(tf.image.resize(images, size, "bicubic", antialias=True), 0.0, 255.0)
+
+    return tf.cond(
+        tf.reduce_all(tf.shape(images)[-3:-1] == tf.stack(size)), lambda: tf.cast(images, tf.float32), resampled
+    )

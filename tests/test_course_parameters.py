@@ -1,0 +1,86 @@
+"""Which notebooks run, with which parameters, and what is refused before anything runs."""
+
+import re
+
+from effnet_helpers.course import CourseError, profiles
+from effnet_helpers.course.cli import app
+
+import mini_course
+import pytest
+from typer.testing import CliRunner
+
+
+@pytest.fixture
+def course(tmp_path):
+    mini_course.write_with_notebooks(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["1", "01", "01_first", "01_f", "first", "fir", "notebooks/01_first.ipynb"])
+def test_notebooks_are_chosen_by_number_name_or_slug(course, name):
+    assert [path.stem for path in profiles.select(profiles.notebooks(course), [name])] == ["01_first"]
+
+
+def test_chosen_notebooks_come_once_and_in_the_order_of_the_series(course):
+    names = [path.stem for path in profiles.select(profiles.notebooks(course), ["2", "1", "second"])]
+    assert names == ["01_first", "02_second"]
+    assert profiles.select(profiles.notebooks(course), []) == profiles.notebooks(course)
+
+
+@pytest.mark.parametrize("name", ["3", "third", "0", ""])
+def test_a_notebook_that_does_not_exist_is_refused(course, name):
+    with pytest.raises(CourseError, match=re.escape(f"Known: 01_first, 02_second. Received: {name!r}")):
+        profiles.select(profiles.notebooks(course), [name])
+
+
+def test_profile_first_then_assignments_and_only_where_the_parameter_exists(course):
+    paths = profiles.notebooks(course)
+    given = profiles.resolve(course, paths, "tiny", ["rate=1e-3", "seed=7", "photo=none", "sizes=[3, 4]", "flip=False"])
+    assert given["01_first"] == {
+        "epochs": 1, "rate": 1e-3, "seed": 7, "photo": None, "sizes": [3, 4], "flip": False,
+    }  # fmt: skip
+    assert given["02_second"] == {"seed": 7}
+    assert profiles.in_effect(paths, given)["02_second"] == {"action": "none", "seed": 7}
+    assert profiles.resolve(course, paths, "quick", ["photo=me=you.png"])["01_first"] == {"photo": "me=you.png"}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("epochs=ten", "01_first: parameter 'epochs' expects int. Received: 'ten'"),
+        ("epochs=1.5", "parameter 'epochs' expects int. Received: '1.5'"),
+        ("rate=fast", "parameter 'rate' expects float. Received: 'fast'"),
+        ("flip=1", "parameter 'flip' expects bool. Received: '1'"),
+        ("sizes=3,x", "parameter 'sizes' expects list[int]. Received: [3, 'x']"),
+        ("ecpohs=3", "No chosen notebook has a parameter 'ecpohs'. Did you mean 'epochs'?"),
+        ("zzz=3", "  02_second: action, seed"),
+        ("epochs", "-p expects name=value. Received: 'epochs'"),
+    ],
+)
+def test_wrong_assignments_are_refused_before_anything_runs(course, assignment, message):
+    result = CliRunner().invoke(app, ["run", "--root", str(course), "--name", "never", "-p", assignment])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert not (course / "runs" / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("01_frist:\n  epochs: 1\n", "there is no notebook '01_frist'. Did you mean '01_first'?"),
+        ("01_first:\n  epoch: 1\n", "there is no parameter 'epoch'. Did you mean 'epochs'?"),
+        ("01_first:\n  epochs: two\n", "parameter 'epochs' expects int. Received: 'two'"),
+        ("01_first:\n  flip: 1\n", "parameter 'flip' expects bool. Received: 1"),
+        ("01_first:\n  epochs: true\n", "parameter 'epochs' expects int. Received: True"),
+        ("- 01_first\n", "expected one block"),
+    ],
+)
+def test_a_wrong_profile_is_refused(course, content, message):
+    (course / "notebooks" / "profiles" / "tiny.yaml").write_text(content)
+    with pytest.raises(CourseError, match=re.escape(message)):
+        profiles.resolve(course, profiles.notebooks(course)[1:], "tiny", [])
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones(course):
+    with pytest.raises(CourseError, match=r"Did you mean 'tiny'\? Known: quick, tiny"):
+        profiles.resolve(course, profiles.notebooks(course), "tinny", [])

@@ -1,0 +1,118 @@
+import inspect
+import random
+
+from effnet_helpers.data.splits import hash_key, limit_by_hash, split_by_hash
+
+import numpy as np
+import pytest
+
+
+def three_classes(images_per_class=500):
+    names = [f"{name}/{i:04d}.jpg" for name in ("global", "local", "nominal") for i in range(images_per_class)]
+    return names, [0] * images_per_class + [1] * images_per_class + [2] * images_per_class
+
+
+def as_names(names, splits):
+    return {split: [names[i] for i in indices] for split, indices in splits.items()}
+
+
+def test_the_embedded_split_has_round_totals():
+    names, labels = three_classes()
+    splits = split_by_hash(names, labels, 0, 2 / 15, 0.2)
+    assert {split: len(indices) for split, indices in splits.items()} == {"train": 1000, "val": 200, "test": 300}
+    for indices in splits.values():
+        assert np.ptp(np.bincount(np.array(labels)[indices])) <= 1
+
+
+def test_splits_are_disjoint_complete_and_in_the_order_of_names():
+    names, labels = three_classes(41)
+    splits = split_by_hash(names, labels, 3)
+    assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(123))
+    for part in as_names(names, splits).values():
+        assert part == sorted(part)
+
+
+def test_listing_order_does_not_matter():
+    names, labels = three_classes(30)
+    mixed = list(zip(names, labels, strict=True))
+    random.Random(0).shuffle(mixed)
+    mixed_names, mixed_labels = zip(*mixed, strict=True)
+    expected = as_names(names, split_by_hash(names, labels))
+    assert as_names(mixed_names, split_by_hash(mixed_names, mixed_labels)) == expected
+
+
+def test_files_added_to_one_class_leave_the_others_alone():
+    names, labels = three_classes(30)
+    before = as_names(names, split_by_hash(names, labels))
+    more = [*names, *(f"local/new{i}.jpg" for i in range(17))]
+    after = as_names(more, split_by_hash(more, labels + [1] * 17))
+    for split, part in before.items():
+        assert [n for n in part if "local" not in n] == [n for n in after[split] if "local" not in n]
+
+
+def test_an_added_file_moves_few_others_within_its_class():
+    names, labels = three_classes(60)
+    before = as_names(names, split_by_hash(names, labels))
+    more = [*names, "local/new.jpg"]
+    after = as_names(more, split_by_hash(more, [*labels, 1]))
+    assert len(set(before["test"]) - set(after["test"])) <= 1
+
+
+def test_known_places():
+    """Golden values: a split that changes between versions or machines would mix training and test images."""
+    assert hash_key("local/0001.jpg", 0)[:12] == "831cc975c64b"
+    names, labels = three_classes(4)
+    test = as_names(names, split_by_hash(names, labels))["test"]
+    assert test == [
+        "global/0001.jpg",
+        "local/0000.jpg",
+        "nominal/0003.jpg",
+    ]
+
+
+def test_another_seed_gives_another_split():
+    names, labels = three_classes(30)
+    assert as_names(names, split_by_hash(names, labels, 0)) != as_names(names, split_by_hash(names, labels, 1))
+
+
+@pytest.mark.parametrize("count", [3, 4, 7])
+@pytest.mark.parametrize("fractions", [(2 / 15, 0.2), (0.01, 0.01), (0.49, 0.5)])
+def test_every_split_has_an_image_of_every_class(count, fractions):
+    names, labels = three_classes(count)
+    for indices in split_by_hash(names, labels, 0, *fractions).values():
+        assert set(np.array(labels)[indices]) == {0, 1, 2}
+
+
+def test_a_fraction_of_zero_leaves_its_split_empty():
+    names, labels = three_classes(10)
+    splits = split_by_hash(names, labels, 0, 0.2, 0.0)
+    assert len(splits["test"]) == 0
+    assert len(splits["val"]) == 6
+
+
+def test_small_classes_and_wrong_fractions_are_named():
+    with pytest.raises(ValueError, match=r"class 1 needs 3 images or more\. Received: \['dog/2\.jpg', 'dog/1\.jpg'\]"):
+        split_by_hash(["cat/1.jpg", "cat/2.jpg", "cat/3.jpg", "dog/1.jpg", "dog/2.jpg"], [0, 0, 0, 1, 1])
+    for fractions in [(0.5, 0.5), (-0.1, 0.2), (0.2, 1.0)]:
+        with pytest.raises(ValueError, match="Received: val_fraction="):
+            split_by_hash(*three_classes(5), 0, *fractions)
+
+
+def test_limit_takes_the_same_number_of_each_class_and_smaller_limits_nest():
+    names, labels = three_classes(30)
+    ten = limit_by_hash(names, labels, 0, 10)
+    five = limit_by_hash(names, labels, 0, 5)
+    assert np.bincount(np.array(labels)[ten]).tolist() == [10, 10, 10]
+    assert set(five) < set(ten)
+    assert len(limit_by_hash(names, labels, 0, 1000)) == 90
+
+
+@pytest.mark.parametrize("limit", [0, 2, 2.5, True, "many"])
+def test_limits_that_cannot_fill_three_splits_are_refused(limit):
+    with pytest.raises(ValueError, match="limit_per_class must be None or an integer, 3 or more"):
+        limit_by_hash(*three_classes(5), 0, limit)
+
+
+def test_the_split_is_short_enough_to_be_shown():
+    source = inspect.getsource(split_by_hash).replace(split_by_hash.__doc__, "")
+    assert len([line for line in source.splitlines() if line.strip(' "')]) <= 25
