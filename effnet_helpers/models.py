@@ -284,8 +284,10 @@ def save(
     image_size = model.input_shape[1]
     card = ModelCard(tuple(class_names), image_size, resize_mode, get_variant(variant).name, weights, versions=versions)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Of the same layers but not compiled: the state of an optimizer fits only what was trainable while it ran.
+    uncompiled = keras.Model(model.input, model.output, name=model.name)
     with _all_stochastic_depth(model):
-        model.save(path)
+        uncompiled.save(path)
     path.with_suffix(".json").write_text(json.dumps(asdict(card), indent=2) + "\n")
     return card
 

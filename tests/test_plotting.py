@@ -44,7 +44,7 @@ FIGURES = {
     ),
     "learning_curves": (
         lambda: plotting.learning_curves({"head": HISTORY, "short": {"accuracy": [0.7]}}),
-        ["head, 2 epochs: training 0.4 to 0.61, validation 0.3 to 0.52", "short, 1 epochs: training 0.7 to 0.7"],
+        ["head, 2 points: training 0.4 to 0.61, validation 0.3 to 0.52", "short, 1 points: training 0.7 to 0.7"],
     ),
     "learning_curves of loss": (
         lambda: plotting.learning_curves({"head": HISTORY}, metric="loss"),

@@ -187,8 +187,10 @@ def _every_epoch(draw: Callable, shape: tuple[int, ...], seed: int, stream: int)
     epochs = itertools.count()
 
     def one_epoch() -> np.ndarray:
-        yield draw(np.random.default_rng((seed, next(epochs), stream)))
+        return draw(np.random.default_rng((seed, next(epochs), stream)))
 
-    drawn = tf.data.Dataset.from_generator(one_epoch, output_signature=tf.TensorSpec(shape, tf.int64))
-    rows = drawn.flat_map(tf.data.Dataset.from_tensor_slices)
+    # Drawn by a stateful operation each time an iterator starts. (`from_generator` would do the same, but complains on
+    # stderr when an iterator over it is left half-way, as `fit` does at the end of `steps_per_epoch`.)
+    drawn = tf.data.Dataset.from_tensors(0).map(lambda _: tf.numpy_function(one_epoch, [], tf.int64))
+    rows = drawn.flat_map(lambda values: tf.data.Dataset.from_tensor_slices(tf.ensure_shape(values, shape)))
     return rows.apply(tf.data.experimental.assert_cardinality(shape[0]))

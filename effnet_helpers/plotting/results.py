@@ -18,12 +18,15 @@ from matplotlib.ticker import MaxNLocator
 
 
 @styled
-def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], metric: str = "accuracy") -> None:
+def learning_curves(
+    histories: Mapping[str, Mapping[str, Sequence[float]]], metric: str = "accuracy", x_label: str = "epoch"
+) -> None:
     """Draws a metric over the epochs of one or more runs: training dashed, validation solid.
 
     Args:
         histories: For each run's name its history as Keras keeps it, `{"accuracy": […], "val_accuracy": […], …}`.
         metric: `"accuracy"`, `"loss"`, …
+        x_label: What one entry of a history stands for, if not a pass over the data.
 
     Raises:
         ValueError: If a run has neither the metric nor its validation twin.
@@ -41,17 +44,18 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], metr
         values = curves.get("validation", curves.get("training"))
         ends.append((name, len(values), values[-1], color))
         said = ", ".join(f"{split} {values[0]:.3g} to {values[-1]:.3g}" for split, values in curves.items())
-        sentences.append(f"{name}, {len(values)} epochs: {said}")
+        sentences.append(f"{name}, {len(values)} points: {said}")
     longest = max(epoch for _, epoch, _, _ in ends)
     ax.set_xlim(1 - 0.3 - 0.02 * longest, longest + 0.3 + 0.02 * longest)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _label_ends(ax, ends)
-    ax.set(xlabel="epoch", ylabel=metric)
+    ax.set(xlabel=x_label, ylabel=metric)
     ax.grid(axis="y", alpha=0.3)
-    styles = (("-", GREY, "validation"), ("--", "white", "training"))
+    drawn = {split for curves in runs.values() for split in curves}
+    styles = [look for look in (("-", GREY, "validation"), ("--", "white", "training")) if look[2] in drawn]
     keys = [Line2D([], [], color=GREY, marker="o", ls=line, mfc=fill, label=split) for line, fill, split in styles]
     fig.legend(handles=keys, loc="outside upper left", ncols=2, frameon=False, handlelength=3)
-    style.show(fig, f"Learning curves of {metric} by epoch. " + "; ".join(sentences) + ".")
+    style.show(fig, f"Learning curves of {metric} by {x_label}. " + "; ".join(sentences) + ".")
 
 
 @styled

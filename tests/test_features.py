@@ -1,0 +1,139 @@
+"""Features are computed once, under a key that changes when anything they depend on does."""
+
+import multiprocessing
+
+from effnet_helpers import data, features, models
+from effnet_helpers.cache import cache_dir
+
+import numpy as np
+import pytest
+
+SETTINGS = {"image_size": 64, "resize_mode": "crop", "limit_per_class": 6}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("EFFNET_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def textile():
+    return data.load("textile", **SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return models.build_backbone("Lite0", image_size=64)
+
+
+def files():
+    return list((cache_dir() / "features").glob("*"))
+
+
+def test_they_equal_the_networks_outputs_up_to_half_precision(backbone, textile):
+    found = features.extract(backbone, textile, "train", batch_size=5)
+    images = np.stack([textile.image("train", i) for i in range(textile.sizes["train"])]).astype("float32")
+    np.testing.assert_allclose(found.values, backbone.predict(images, verbose=0), rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(found.labels, textile.labels("train"))
+    assert found.values.dtype == np.float16
+    assert not found.reused
+
+
+def test_the_second_time_they_are_found_whatever_the_batch_size(backbone, textile):
+    first = features.extract(backbone, textile, "val", batch_size=2)
+    second = features.extract(backbone, textile, "val", batch_size=3)
+    assert (first.reused, second.reused) == (False, True)
+    np.testing.assert_array_equal(first.values, second.values)
+    rebuilt = models.build_backbone("Lite0", image_size=64)
+    assert features.extract(rebuilt, data.load("textile", **SETTINGS), "val").reused
+
+
+def test_another_seed_of_training_or_rate_of_stochastic_depth_changes_nothing(backbone, textile):
+    features.extract(backbone, textile, "val")
+    other = models.build_backbone("Lite0", image_size=64, drop_connect_rate=0.4)
+    models.freeze_backbone(other)
+    assert features.extract(other, textile, "val").reused
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"image_size": 32},
+        {"resize_mode": "squash", "image_size": 65},
+        {"split_seed": 1},
+        {"limit_per_class": 7},
+    ],
+)
+def test_other_images_are_computed_anew(textile, changed):
+    before = textile.fingerprint("train")
+    assert data.load("textile", **SETTINGS | changed).fingerprint("train") != before
+
+
+def test_other_weights_are_computed_anew(textile):
+    network = models.build_backbone("Lite0", weights=None, image_size=64)
+    before = features.extract(network, textile, "val")
+    kernel = network.get_layer("block7a_project_conv").kernel
+    kernel.assign(kernel * 1.5)
+    after = features.extract(network, textile, "val")
+    assert not after.reused
+    assert not np.array_equal(before.values, after.values)
+    assert len(files()) == 2
+
+
+def test_another_part_of_the_network_is_computed_anew(backbone, textile):
+    features.extract(backbone, textile, "val")
+    prefix, _ = models.split_at_block(backbone, "top")
+    assert not features.extract(prefix, textile, "val").reused
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"rubbish", lambda content: b""])
+def test_a_damaged_file_is_computed_again_and_said(backbone, textile, damage):
+    first = np.array(features.extract(backbone, textile, "val").values)
+    (path,) = files()
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.warns(features.CacheWarning, match=rf"{path.name} in the cache is damaged"):
+        again = features.extract(backbone, textile, "val")
+    assert not again.reused
+    np.testing.assert_array_equal(first, again.values)
+    assert features.extract(backbone, textile, "val").reused
+
+
+def test_a_full_disk_costs_the_cache_and_nothing_else(backbone, textile, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.warns(features.CacheWarning, match="cannot be written.*No space left"):
+        found = features.extract(backbone, textile, "val")
+    assert found.values.shape == (textile.sizes["val"], 2, 2, 1280)
+    assert files() == []
+
+
+def test_activations_too_large_for_half_precision_are_refused(textile):
+    network = models.build_backbone("Lite0", weights=None, image_size=64)
+    network, _ = models.split_after(network, "top_bn")
+    network.get_layer("top_bn").beta.assign([1e6] * 1280)
+    with pytest.raises(FloatingPointError, match="not finite numbers below 65,504"):
+        features.extract(network, textile, "val")
+
+
+def _write(path, start):
+    start.wait()
+    for value in range(20):
+        features._write(path, np.full((50, 1000), value, "float16"))
+
+
+def test_two_writers_at_once_leave_one_whole_file(tmp_path):
+    context = multiprocessing.get_context("fork")
+    start, path = context.Event(), tmp_path / "features" / "same.npy"
+    writers = [context.Process(target=_write, args=(path, start)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    start.set()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    values = np.load(path)
+    assert values.shape == (50, 1000)
+    assert len(np.unique(values)) == 1
+    assert [found.name for found in path.parent.iterdir()] == ["same.npy"]

@@ -1,0 +1,158 @@
+"""Training: the short cuts agree with the long way, the best epoch is kept, and what diverges says why."""
+
+import csv
+
+from effnet_helpers import data, models, runtime, training
+from effnet_helpers.data.pipeline import from_arrays
+
+import keras
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def textile():
+    return data.load("textile", image_size=64, resize_mode="crop", limit_per_class=20)
+
+
+@pytest.fixture
+def model():
+    runtime.set_seed(0)
+    return models.add_head(models.build_backbone("Lite0", image_size=64), 3)
+
+
+def test_a_head_on_cached_features_is_the_head_of_plain_fit(model, textile):
+    """Same start, same order, same dropout: the weights agree up to rounding of the features."""
+    fit = training.fit_head(model, textile, epochs=2, batch_size=16, seed=3)
+    runtime.set_seed(0)
+    plain = models.add_head(models.build_backbone("Lite0", image_size=64), 3)
+    models.freeze_backbone(plain)
+    training.compile_for_labels(plain, keras.optimizers.Adam(1e-3))
+    keeper = training.KeepBest(plain)
+    batches = textile.batches("train", 16, shuffle=True, seed=3)
+    history = plain.fit(batches, validation_data=textile.batches("val", 16), epochs=2, verbose=0, callbacks=[keeper])
+    for ours, theirs in zip(model.trainable_weights, plain.trainable_weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-3)
+    np.testing.assert_allclose(fit.history["loss"], history.history["loss"], rtol=2e-3)
+    assert fit.best_epoch == keeper.best_epoch
+
+
+def test_fine_tuning_agrees_with_and_without_the_cached_prefix(textile):
+    losses = {}
+    for cache in (True, False):
+        runtime.set_seed(0)
+        model = models.add_head(models.build_backbone("Lite0", image_size=64, drop_connect_rate=0.2), 3)
+        training.fit_head(model, textile, epochs=2, seed=0)
+        models.unfreeze_blocks(model, last=4)
+        fit = training.fine_tune(model, textile, epochs=2, batch_size=16, learning_rate=1e-4, seed=1, cache=cache)
+        losses[cache] = fit.history["loss"] + fit.history["val_loss"]
+        assert fit.trained == ("block6c", "block6d", "block7a", "top", "head")
+    np.testing.assert_allclose(losses[True], losses[False], rtol=2e-2)
+
+
+def test_fitting_a_head_changes_the_head_alone(model, textile):
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    fit = training.fit_head(model, textile, epochs=1)
+    for layer in model.layers:
+        same = all(np.array_equal(a, b) for a, b in zip(before[layer.name], layer.get_weights(), strict=True))
+        assert same or layer.name.startswith("head_"), layer.name
+    assert fit.trained == ("head",)
+    assert fit.trained_parameters == 2 * 1280 + 1280 * 3 + 3
+    assert fit.seconds > 0
+    assert "6,403 parameters (head to head) trained for 1 epochs" in str(fit)
+
+
+def test_a_fitted_model_is_compiled_and_scores_what_the_history_says(model, textile):
+    fit = training.fit_head(model, textile, epochs=4, learning_rate=1e-2)
+    scores = model.evaluate(textile.batches("val"), verbose=0, return_dict=True)
+    assert scores["accuracy"] == pytest.approx(fit.history["val_accuracy"][fit.best_epoch - 1])
+    assert fit.best_epoch == 1 + int(np.argmin(fit.history["val_loss"]))
+
+
+def small_fit(keeper, epochs, losses):
+    """Trains a model whose validation loss at each epoch is given; returns its weight after each epoch."""
+    model = keeper.whole
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    x = np.ones((4, 1), "float32")
+    seen = []
+
+    class Losses(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["val_loss"] = losses[epoch]
+            seen.append(float(model.get_weights()[0][0, 0]))
+
+    model.fit(x, 3 * x, epochs=epochs, verbose=0, callbacks=[Losses(), keeper])
+    return seen
+
+
+def linear():
+    return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+
+
+def test_the_best_epochs_weights_are_kept_and_patience_stops():
+    model = linear()
+    keeper = training.KeepBest(model, patience=2)
+    seen = small_fit(keeper, 10, [3.0, 1.0, 2.0, 2.0, 0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
+    assert len(seen) == 4
+    assert keeper.best_epoch == 2
+    assert model.get_weights()[0][0, 0] == pytest.approx(seen[1])
+
+
+def test_checkpoints_keep_the_best_weights_and_the_history(tmp_path):
+    model = linear()
+    seen = small_fit(training.KeepBest(model, checkpoint_dir=tmp_path / "run"), 3, [2.0, 1.0, 5.0])
+    with (tmp_path / "run" / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert [float(row["val_loss"]) for row in rows] == [2.0, 1.0, 5.0]
+    other = linear()
+    other.load_weights(tmp_path / "run" / "best.weights.h5")
+    assert other.get_weights()[0][0, 0] == pytest.approx(seen[1])
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice_and_loses_nothing(model, textile):
+    training.fit_head(model, textile, epochs=1)
+    before = model.get_weights()
+    models.unfreeze_blocks(model, last=3)
+    with pytest.raises(training.TrainingDivergedError, match=r"loss became (nan|inf).*learning rate of .*Try a tenth"):
+        training.fine_tune(model, textile, epochs=3, batch_size=8, learning_rate=3e38, warmup_epochs=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_there_must_be_something_to_fine_tune(model, textile):
+    models.freeze_backbone(model)
+    with pytest.raises(ValueError, match=r"No block is trainable.*`models\.unfreeze_blocks`"):
+        training.fine_tune(model, textile, epochs=1)
+
+
+def test_augmented_fine_tuning_runs_the_whole_network(model, textile):
+    models.unfreeze_blocks(model, last=1)
+    fit = training.fine_tune(model, textile, epochs=1, augment={"flip": "horizontal"}, seed=0)
+    assert not fit.reused
+    assert fit.preparation_seconds == 0
+    assert np.isfinite(fit.history["val_loss"]).all()
+
+
+def test_the_learning_rate_rises_in_a_line_and_falls_along_half_a_cosine():
+    schedule = training.warmup_cosine(0.1, steps=20, warmup_steps=4)
+    rates = [float(schedule(step)) for step in range(21)]
+    np.testing.assert_allclose(rates[:5], [0, 0.025, 0.05, 0.075, 0.1], atol=1e-6)
+    expected = 0.05 * (1 + np.cos(np.pi * np.arange(17) / 16))
+    np.testing.assert_allclose(rates[4:], expected, atol=1e-6)
+    assert float(training.warmup_cosine(0.1, steps=5)(0)) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(0, 0), (5, 5), (5, -1)])
+def test_a_schedule_without_room_is_refused(steps, warmup):
+    with pytest.raises(ValueError, match=rf"Received: {warmup} of {steps} steps"):
+        training.warmup_cosine(0.1, steps, warmup)
+
+
+def test_cached_arrays_come_in_the_order_of_images(textile):
+    indices = np.arange(textile.sizes["train"], dtype="float32")[:, None]
+    labels = textile.labels("train")
+    of_arrays = [batch for _, batch in from_arrays(indices, labels, 16, shuffle=True, seed=5)]
+    of_images = [batch for _, batch in textile.batches("train", 16, shuffle=True, seed=5)]
+    for first, second in zip(of_arrays, of_images, strict=True):
+        np.testing.assert_array_equal(first, second)
