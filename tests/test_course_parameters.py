@@ -2,7 +2,7 @@
 
 import re
 
-from effnet_helpers.course import CourseError, profiles
+from effnet_helpers.course import ROOT, CourseError, profiles
 from effnet_helpers.course.cli import app
 
 import mini_course
@@ -84,3 +84,23 @@ def test_a_wrong_profile_is_refused(course, content, message):
 def test_an_unknown_profile_is_refused_with_the_known_ones(course):
     with pytest.raises(CourseError, match=r"Did you mean 'tiny'\? Known: quick, tiny"):
         profiles.resolve(course, profiles.notebooks(course), "tinny", [])
+
+
+@pytest.mark.parametrize("profile", ["quick", "smoke", "full"])
+def test_the_profiles_of_the_course_give_every_notebook_values_it_takes(profile):
+    chosen = profiles.notebooks(ROOT)
+    given = profiles.resolve(ROOT, chosen, profile, [])
+    assert list(given) == [path.stem for path in chosen]
+    assert all(given.values()) == (profile != "quick")
+
+
+def test_smoke_tries_other_values_and_full_is_stanford_dogs():
+    chosen = profiles.notebooks(ROOT)
+    own = profiles.in_effect(chosen, profiles.resolve(ROOT, chosen, "quick", []))
+    smoke = profiles.in_effect(chosen, profiles.resolve(ROOT, chosen, "smoke", []))
+    full = profiles.in_effect(chosen, profiles.resolve(ROOT, chosen, "full", []))
+    for name in ("variant", "image_size", "seed", "limit_per_class"):
+        assert smoke["05_unfreezing"][name] != own["05_unfreezing"][name]
+    for stem in ("03_data_loading", "04_head_training", "05_unfreezing"):
+        assert (full[stem]["dataset"], full[stem]["batch_size"]) == ("stanford_dogs", 64)
+    assert (full["05_unfreezing"]["variant"], full["05_unfreezing"]["learning_rate"]) == ("B0", 1e-5)

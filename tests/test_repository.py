@@ -1,6 +1,8 @@
 """What the repository promises beside its code: documentation that is real, imports that go down, honest metadata."""
 
 import ast
+import base64
+import csv
 import re
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 from effnet_helpers.course import ROOT, rules
 from effnet_helpers.course.cli import app
 
+import nbformat
 import pytest
 import typer
 import yaml
@@ -96,6 +99,28 @@ def test_readme_commands_and_links_are_real():
     assert broken_links(readme(), ROOT) == []
 
 
+def test_the_picture_in_the_readme_is_one_of_lesson_05():
+    (figure,) = re.findall(r"!\[.+\]\((.+\.png)\)", readme())
+    notebook = nbformat.read(ROOT / "notebooks" / "05_unfreezing.ipynb", as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    pictures = [
+        base64.b64decode(output.data["image/png"]) for output in outputs if "image/png" in output.get("data", {})
+    ]
+    assert (ROOT / figure).read_bytes() in pictures, "copy it again from the rebuilt notebook"
+
+
+@pytest.mark.parametrize(
+    ("notebook", "figure"), [("04_head_training", "val_accuracy"), ("05_unfreezing", "test_accuracy")]
+)
+def test_the_readme_quotes_the_table_over_seeds(notebook, figure):
+    with (ROOT / "notebooks" / "results" / "seeds.csv").open(encoding="utf-8") as file:
+        rows = {(row["notebook"], row["figure"]): row for row in csv.DictReader(file)}
+    mean, deviation, low, high = (
+        float(rows[notebook, figure][key]) for key in ("mean", "standard_deviation", "minimum", "maximum")
+    )
+    assert f"| {mean:.3f} ± {deviation:.3f} | {low:.3f} to {high:.3f} |" in readme()
+
+
 def test_a_wrong_command_or_link_in_a_readme_is_noticed():
     text = "```\nmake run\nmake rnu X=y\n```\n`effnet go` `effnet run 4 --profil x -p a=1` [a](no.md) [b](LICENSE)"
     assert unknown_make_targets(text) == ["rnu"]
@@ -140,7 +165,7 @@ def test_the_license_is_apache_2():
 
 
 def test_git_ignores_what_runs_and_environments_leave():
-    left = [".venv/x", "runs/latest/x", "notebooks/.ipynb_checkpoints/x", "effnet_helpers/__pycache__/x"]
+    left = [".venv/x", "runs/a/x", "notebooks/.ipynb_checkpoints/x", "effnet_helpers/__pycache__/x"]
     ignored = subprocess.run(["git", "check-ignore", *left], cwd=ROOT, capture_output=True, text=True).stdout.split()
     assert ignored == left
 

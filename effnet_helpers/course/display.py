@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+ACCURACIES = ("test_accuracy", "val_accuracy")  # come first
 MAIN_FIGURES = 4  # as many recorded values fit a table; metrics.json has all of them
 
 
@@ -31,10 +32,11 @@ def duration(seconds: float) -> str:
 
 
 def main_figures(outcome: Outcome) -> list[str]:
-    """Returns the first few recorded values as texts, or the error of a notebook that failed."""
+    """Returns the accuracies and the first few other recorded values as texts, or the error of a failed notebook."""
     if outcome.error:
         return [failure_line(outcome)]
-    shown = [f"{name} {_short(value)}" for name, value in outcome.records.items()]
+    records = sorted(outcome.records.items(), key=lambda record: record[0] not in ACCURACIES)
+    shown = [f"{name} {_short(value)}" for name, value in records]
     more = len(shown) - MAIN_FIGURES
     return [*shown[:MAIN_FIGURES], f"… {more} more in metrics.json"] if more > 0 else shown
 

@@ -79,7 +79,7 @@ print(f"takes {model.input_shape[1:]}, a square in red, green and blue; gives {m
 
 # %% [markdown]
 # Each of these numbers is the probability of one class of ImageNet: a thousand kinds of animals, plants, vehicles,
-# food and household objects, learned from 1.28 million labelled photographs.
+# food and household objects, learned from more than a million labelled photographs.
 #
 # ## Seven photographs
 #

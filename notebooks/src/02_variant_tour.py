@@ -300,8 +300,8 @@ print(pd.DataFrame(RECIPES).T.to_string(na_rep="–"))
 # - **AutoAugment** searches for the augmentation that helps most. `weights="imagenet"` in Keras are these.
 # - **AdvProp** also learns from images disturbed so as to mislead the network, through batch normalization layers of
 #   their own.
-# - **Noisy Student** labels 300 million further photographs with one network, and trains the next on them under
-#   noise: dropout, stochastic depth, augmentation.
+# - **Noisy Student** labels hundreds of millions of further photographs with one network, and trains the next on them
+#   under noise: dropout, stochastic depth, augmentation.
 #
 # The columns do not change their cost. When two papers compare "EfficientNet-B3", ask which row they mean.
 #
