@@ -35,7 +35,7 @@ test: $(STAMP) ## lint, unit tests, committed notebooks re-executed, smoke profi
 	@$(BIN)/ruff check effnet_helpers tests notebooks/src
 	@$(BIN)/ruff format --check effnet_helpers tests notebooks/src
 	@echo "== 2 of 4: unit tests, and the rules every notebook keeps to"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 	@echo "== 3 of 4: committed notebooks, every cell again (nbval)"
 	@$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks/*.ipynb
 	@echo "== 4 of 4: smoke profile, from another directory"

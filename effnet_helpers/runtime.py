@@ -214,6 +214,8 @@ class Machine:
 
 # Matplotlib announces on its first import ever that it looks through the installed fonts.
 logging.getLogger("matplotlib.font_manager").addFilter(lambda line: "building the font cache" not in line.getMessage())
+# Lessons build many networks and call them with several batch sizes; each is traced anew, as it must be.
+logging.getLogger("tensorflow").addFilter(lambda line: "triggered tf.function retracing" not in line.getMessage())
 # Information lines that appear later (a GPU's name, the version of cuDNN, XLA's services) are never about a problem.
 # Warnings and errors stay on, and a level that the reader has chosen wins.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
@@ -222,8 +224,6 @@ with filtered_stderr():
     import tensorflow as tf
 
     tf.config.list_physical_devices()  # the first look for devices tries CUDA, and says so
-    # Lessons build many networks and call them with several batch sizes; each is traced anew, as it must be.
-    tf.get_logger().addFilter(lambda line: "triggered tf.function retracing" not in line.getMessage())
 
 # Keras 3.15 says this of its own default, to everyone who trains on a `tf.data.Dataset`.
 warnings.filterwarnings("ignore", message="`shuffle=True` was passed, but will be ignored")
