@@ -136,7 +136,7 @@ def split_after(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras
 
 
 def set_drop_connect_rate(model: keras.Model, rate: float) -> None:
-    """Sets stochastic depth's rate at the last block; it rises linearly from 0 at the first. Call it before compile."""
+    """Sets stochastic depth's rate: block i of n, counted from 0, gets i / n of it. Call it before compile."""
     blocks = [name for name in block_names(model) if name.startswith("block")]
     for layer in stochastic_depth_layers(model):
         layer.rate = rate * blocks.index(block_of(layer)) / len(blocks)

@@ -25,7 +25,7 @@ def build_lite(
         variant: one of Lite0–Lite4.
         include_top: whether to end in pooling, dropout and a softmax over `num_classes`, or in the last feature map.
         image_size: side of the square input in pixels.
-        drop_connect_rate: stochastic depth's rate at the last block, in [0, 1); it rises linearly from 0 at the first.
+        drop_connect_rate: stochastic depth's rate, in [0, 1); block i of n, counted from 0, has i / n of it.
         num_classes: width of the softmax.
 
     Returns:

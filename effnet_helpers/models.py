@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 DROP_CONNECT_RATE = 0.2
-"""The published rate of stochastic depth at the last block."""
+"""The published rate of stochastic depth."""
 
 SMALLEST_IMAGE_SIZE = 32
 """Five stages halve the side; below 32 pixels nothing is left."""
@@ -91,8 +91,8 @@ def build_backbone(
         variant: "B0" … "B7", "Lite0" … "Lite4".
         weights: "imagenet", a path to a weights file of this variant, or None for random.
         image_size: side of the square input in pixels, at least 32; by default the variant's published resolution.
-        drop_connect_rate: rate of stochastic depth at the last block, in [0, 1). It rises linearly from 0 at the first
-            block (Huang et al., arXiv 1603.09382). It does not touch the weights.
+        drop_connect_rate: rate of stochastic depth, in [0, 1). It rises linearly with depth: block i of n, counted from
+            0, has i / n of it (as in the authors' code; Huang et al., arXiv 1603.09382). It does not touch the weights.
 
     Returns:
         A model from pixels (batch, image_size, image_size, 3) in [0, 255] to the last feature map

@@ -196,6 +196,8 @@ def guard_pixel_range(model: keras.Model) -> keras.Model:
         @functools.wraps(method)
         def wrapper(x: object = None, *args: object, **kwargs: object) -> object:
             watched = x if told or kwargs.get("_use_cached_eval_dataset") else _watch(x, tell)
+            if kwargs.get("validation_data") is not None and not told:
+                kwargs["validation_data"] = _watch(kwargs["validation_data"], tell)
             return method(watched, *args, **kwargs)
 
         wrapper.guards_pixel_range = True

@@ -39,29 +39,38 @@ class _Tensor:
     strides: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
 class _StorageType:
-    def __init__(self, dtype: str) -> None:
-        self.dtype = np.dtype(dtype)
+    dtype: str
 
 
-def _rebuild_tensor(storage, offset, shape, strides, *_):  # noqa: ANN001 - called by the pickle only
-    return _Tensor(storage, offset, tuple(shape), tuple(strides))
+def _admitted() -> dict[tuple[str, str], object]:
+    """The names a file may ask for. New objects for each file: a pickle may set attributes of what it is given."""
 
+    def rebuild_tensor(storage, offset, shape, strides, *_):  # noqa: ANN001 - called by the pickle only
+        return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
-_ADMITTED = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch", "FloatStorage"): _StorageType("<f4"),
-    ("torch", "LongStorage"): _StorageType("<i8"),
-}
+    class Dictionary(OrderedDict):
+        """An ordered dictionary of this file's own."""
+
+    return {
+        ("collections", "OrderedDict"): Dictionary,
+        ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
+        ("torch", "FloatStorage"): _StorageType("<f4"),
+        ("torch", "LongStorage"): _StorageType("<i8"),
+    }
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
     """Admits what a file of weights needs and nothing else, so that a file cannot make this process run anything."""
 
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        self._names = _admitted()
+
     def find_class(self, module: str, name: str) -> object:
         try:
-            return _ADMITTED[module, name]
+            return self._names[module, name]
         except KeyError:
             raise WeightsError(f"its pickle asks for {module}.{name}, which no weights need; nothing was run") from None
 
@@ -69,7 +78,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
         kind, storage_type, key, _location, count, *_ = pid
         if kind != "storage" or not isinstance(storage_type, _StorageType):
             raise WeightsError(f"its pickle refers to something that is not a storage: {kind!r}")
-        return _Storage(key, storage_type.dtype, count)
+        return _Storage(key, np.dtype(storage_type.dtype), count)
 
 
 def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:

@@ -38,9 +38,10 @@ class Fit:
     trained_parameters: int
 
     def __str__(self) -> str:
+        parts = " to ".join(dict.fromkeys((self.trained[0], self.trained[-1])))
         prepared = "found in the cache" if self.reused else f"{self.preparation_seconds:.1f} s to prepare"
         return (
-            f"{self.trained_parameters:,} parameters ({self.trained[0]} to {self.trained[-1]}) trained for "
+            f"{self.trained_parameters:,} parameters ({parts}) trained for "
             f"{len(self.history['loss'])} epochs in {self.seconds:.1f} s ({prepared}); best epoch "
             f"{self.best_epoch}, validation accuracy {self.history['val_accuracy'][self.best_epoch - 1]:.3f}"
         )
@@ -248,17 +249,11 @@ class KeepBest(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Stops where the loss is not finite, with the best weights so far back in place."""
-        if not np.isfinite(logs["loss"]):
-            self.whole.set_weights(self.best_weights)
-            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-            raise TrainingDivergedError(
-                f"The loss became {logs['loss']} at step {batch + 1} of an epoch, at a learning rate of {rate:.2g}. "
-                f"Try a tenth of `learning_rate`, or a longer warm-up. The model has the weights of its best epoch "
-                f"before that ({self.best_epoch})."
-            )
+        self._check_finite(logs["loss"], f"The loss became {logs['loss']} at step {batch + 1} of an epoch")
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Notes the weights if this epoch is the best so far."""
+        self._check_finite(logs["val_loss"], f"The validation loss became {logs['val_loss']} in epoch {epoch + 1}")
         if logs["val_loss"] < self.best_loss:
             self.best_epoch, self.best_loss = epoch + 1, logs["val_loss"]
             self.best_weights = self.whole.get_weights()
@@ -273,6 +268,17 @@ class KeepBest(keras.callbacks.Callback):
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Puts the best weights back."""
         self.whole.set_weights(self.best_weights)
+
+    def _check_finite(self, loss: float, what_happened: str) -> None:
+        if np.isfinite(loss):
+            return
+        self.whole.set_weights(self.best_weights)
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        before = f"of its best epoch, {self.best_epoch}" if self.best_epoch else "that it started with"
+        raise TrainingDivergedError(
+            f"{what_happened}, at a learning rate of {rate:.2g}. Try a tenth of `learning_rate`, or a longer warm-up. "
+            f"The model has the weights {before}."
+        )
 
     def _write_row(self, epoch: int, logs: Mapping[str, float]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -5,11 +5,14 @@
 - B0–B7: Keras' own files, downloaded once and checked by Keras, or the same `.h5` files from a path.
 """
 
+import contextlib
 import hashlib
 import importlib
 import os
 import re
 import socket
+import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,11 +197,20 @@ def build_keras_application(variant: Variant, *, include_top: bool, image_size: 
 
 
 def _reachable(host: str, timeout: float = 3.0) -> bool:
-    try:
-        socket.create_connection((host, 443), timeout=timeout).close()
-    except OSError:
-        return False
-    return True
+    if urllib.request.getproxies():
+        return True  # only the download itself can tell
+
+    def connect() -> None:
+        with contextlib.suppress(OSError):
+            socket.create_connection((host, 443), timeout=timeout).close()
+            answered.set()
+
+    # In a thread, since looking up a name has no time limit of its own.
+    answered = threading.Event()
+    attempt = threading.Thread(target=connect, daemon=True)
+    attempt.start()
+    attempt.join(timeout + 1)
+    return answered.is_set()
 
 
 def _not_available(variant: Variant, path: Path) -> WeightsError:

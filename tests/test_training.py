@@ -59,7 +59,7 @@ def test_fitting_a_head_changes_the_head_alone(model, textile):
     assert fit.trained == ("head",)
     assert fit.trained_parameters == 2 * 1280 + 1280 * 3 + 3
     assert fit.seconds > 0
-    assert "6,403 parameters (head to head) trained for 1 epochs" in str(fit)
+    assert "6,403 parameters (head) trained for 1 epochs" in str(fit)
 
 
 def test_a_fitted_model_is_compiled_and_scores_what_the_history_says(model, textile):
@@ -118,6 +118,13 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_loses_nothing(model, te
         training.fine_tune(model, textile, epochs=3, batch_size=8, learning_rate=3e38, warmup_epochs=0)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_a_validation_loss_that_is_not_finite_stops_too():
+    model = linear()
+    keeper = training.KeepBest(model)
+    with pytest.raises(training.TrainingDivergedError, match=r"validation loss became nan in epoch 2.*best epoch, 1"):
+        small_fit(keeper, 3, [1.0, float("nan"), 1.0])
 
 
 def test_there_must_be_something_to_fine_tune(model, textile):

@@ -4,6 +4,8 @@ import io
 import pickle
 import socket
 import struct
+import threading
+import time
 from collections import OrderedDict
 from pathlib import Path
 
@@ -101,6 +103,18 @@ def test_a_pickle_that_would_run_something_is_refused_and_nothing_runs(tmp_path,
     with pytest.raises(WeightsError, match=r"hostile\.pth was refused: its pickle asks for .*open.*nothing was run"):
         read_torch_file(hostile)
     assert not target.exists()
+
+
+def test_a_hostile_file_cannot_change_how_the_next_one_is_read(tmp_path):
+    """BUILD sets attributes on whatever the pickle was given."""
+    attacks = (b"ctorch\nFloatStorage\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ccollections\nOrderedDict\n")
+    for attack in attacks:
+        hostile = tmp_path / "hostile.pth"
+        hostile.write_bytes(b"\x80\x02" + attack + b"}X\x05\x00\x00\x00dtypeX\x03\x00\x00\x00<i4sb.")
+        with pytest.raises(WeightsError, match=r"hostile\.pth"):
+            read_torch_file(hostile)
+    read = read_torch_file(write_torch_file(tmp_path / "good.pth", {"a": np.arange(3, dtype="<f4")}))
+    np.testing.assert_array_equal(read["a"], [0, 1, 2])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
@@ -251,11 +265,20 @@ def test_without_network_one_message_says_what_to_do(tmp_path, monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(weights.urllib.request, "getproxies", dict)
     with pytest.raises(WeightsError) as caught:
         models.build_backbone("B0")
     message = str(caught.value)
     for part in ("connect", "21 MB", "efficientnetb0_notop.h5", "weights=<its path>", "Lite0, Lite1, Lite2"):
         assert part in message
+
+
+def test_a_name_server_that_never_answers_does_not_keep_anyone_waiting(monkeypatch):
+    monkeypatch.setattr(weights.urllib.request, "getproxies", dict)
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: threading.Event().wait(60))
+    started = time.monotonic()
+    assert not weights._reachable("weights.example", timeout=0.1)
+    assert time.monotonic() - started < 10
 
 
 def test_a_download_that_breaks_off_gives_the_same_message(tmp_path, monkeypatch):

@@ -92,7 +92,7 @@ runtime.record("largest_ratio", float(ratios.max()))
 runtime.record("smallest_ratio", float(ratios.min()))
 
 # %% [markdown]
-# Every step up the family costs more and gains less:
+# Every step up the family costs more, and on the whole gains less:
 
 # %%
 plotting.accuracy_versus_cost(family)
@@ -128,8 +128,8 @@ print(implied.round(1))
 
 # %% [markdown]
 # If the rule had been followed, each row would hold one number three times. It does so roughly at the bottom, and
-# less and less towards the top. The next figure takes whole steps of φ (half a step for B1), which come nearest, and
-# draws the rule against what was published.
+# less and less towards the top. The next figure takes whole steps of φ (half a step for B1) and draws the rule
+# against what was published.
 
 # %%
 names = [name for name, facts in VARIANTS.items() if not facts.is_lite]
@@ -145,8 +145,7 @@ plotting.compound_scaling(
 #
 # - **Channels come in multiples of 8**, because processors work on groups of them. A small factor may change nothing.
 # - **Blocks come whole**, and the number in each stage is rounded *up*. A small factor may change a lot.
-# - **Resolutions** are chosen so that halving five times wastes little at the borders, and so that the training fits
-#   into the memory of the accelerators at hand.
+# - **Resolutions** were picked by hand so that the training fits into the memory of the accelerators at hand.
 #
 # The second is worth a look. B1 asks for a tenth more depth than B0. What does it get?
 
@@ -161,8 +160,8 @@ print(f"factor asked for {VARIANTS['B1'].depth}, factor received {sum(repeats_in
 #
 # Very deep networks train better if, at each step, some blocks are skipped at random for each image: *stochastic
 # depth* ([arXiv 1603.09382](https://arxiv.org/abs/1603.09382)). EfficientNet's code calls the rate
-# `drop_connect_rate`. It rises in a line from 0 at the first block to the given rate at the last one, since early
-# blocks feed all others. Nothing is skipped in inference.
+# `drop_connect_rate`. It rises in a line with depth: from 0 at the first block towards the given rate at the end,
+# since early blocks feed all others. Nothing is skipped in inference.
 #
 # Many tutorials pass it to Keras' constructors. Keras 3 does not take it:
 
@@ -201,8 +200,8 @@ for rate, spread in spreads.items():
 runtime.check(spreads[0.0] < 1e-6 < spreads[0.2] < spreads[0.4], "spreads", spreads, "0, then rising with the rate")
 
 # %% [markdown]
-# The wrong way does not have to fail. Copying the layer's rate from elsewhere *after* `compile` changes nothing
-# either, because by then the training step has been traced. Build first, compile afterwards.
+# Set the rate before training: once `fit` has traced its first step, a new rate on a layer changes nothing until the
+# next `compile`.
 #
 # ## What Lite leaves out
 #
@@ -284,9 +283,9 @@ print(f"{dearest} takes {latency.loc[dearest, 32] / batched:.1f} times as long i
 runtime.record("ms_per_image", float(latency.loc[cheapest, 32]))
 
 # %% [markdown]
-# A batch keeps the processor's cores busy and pays the cost of a call once, so it is cheaper per image. Depthwise
-# convolutions and squeeze-and-excitation move much data for few multiplications, so the same count takes longer in B0
-# than in Lite0. For *your* choice, measure on *your* machine.
+# A batch keeps the processor's cores busy and pays the cost of a call once, so it is cheaper per image.
+# Squeeze-and-excitation and swish move much data for few multiplications, so the same count takes longer in B0 than
+# in Lite0. For *your* choice, measure on *your* machine.
 #
 # ## One architecture, several accuracies
 #
@@ -322,7 +321,7 @@ print(pd.DataFrame(RECIPES).T.to_string(na_rep="–"))
 #
 # ## Exercises
 #
-# 1. What would B8 look like by the rule, with φ at 7? A solution follows.
+# 1. What does the rule give with φ at 7, and which published variant is that? A solution follows.
 # 2. Set `timed` to `["B0", "B1", "B3"]`. At which batch size does B3 cost as much as two B1?
 # 3. In which stage do most of B0's multiply-adds lie? (`models.split_at_block` cuts a network in two, and both parts
 #    can be counted.)

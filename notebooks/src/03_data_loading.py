@@ -66,8 +66,8 @@ print(images.provenance)
 # %% [markdown]
 # By default that is a set of *simulated* woven textiles: a program drew the weave, and in two of three classes it
 # drew a defect. Say so whenever you quote a result on it. It is a published benchmark all the same, with published
-# results of other methods, and for a course it has a virtue that photographs of dogs have not: no network has seen it
-# before.
+# results of other methods, and for a course it has a virtue that photographs of dogs have not: nothing like it was in
+# ImageNet.
 
 # %% tags=["nbval-check-output"]
 counts = pd.DataFrame(
@@ -135,7 +135,7 @@ def split_by_hash(
 # That is the function the course uses; what you read is what you import. Apply it to all names together, and it puts
 # each image where `data.load` put it.
 
-# %%
+# %% tags=["nbval-check-output"]
 names = [name for part in images.splits.values() for name in part.names]
 labels = np.concatenate([images.labels(split) for split in images.splits]).tolist()
 again = split_by_hash(names, labels, seed=split_seed)
@@ -233,15 +233,16 @@ print(f"other seed, same images: {bool(tf.reduce_all(other == varied))}")
 #
 # Networks want squares of one size. There are three ways to get there: *crop* (short side to size, then the central
 # square), *pad* (keep the pixels, fill up the border), and *squash* (ignore the proportions). Which is right depends
-# on where the information is. Here is the same detail in each, at the size that the network was published with:
+# on where the information is. Here is the same detail of one image: cropped and squashed to the size that the
+# smallest networks were published with, and padded:
 
 # %%
 original = preprocessing.load_image(images.splits["train"].root / images.splits["train"].names[0])
-shapes = {"crop to 224": (224, "crop"), f"pad to {image_size}": (image_size, "pad")}
+shapes = {"crop to 224": (224, "crop"), "squash to 224": (224, "squash"), f"pad to {image_size}": (image_size, "pad")}
 versions = {"as it is": original} | {
     name: np.asarray(preprocessing.resize(original, size, mode)) for name, (size, mode) in shapes.items()
 }
-plotting.image_grid(list(versions.values()), list(versions), columns=3, heading="One image, resized", detail=40)
+plotting.image_grid(list(versions.values()), list(versions), columns=4, heading="One image, resized", detail=40)
 
 # %% [markdown]
 # How much of the finest detail is left? Its strength can be measured: the mean difference between neighbouring
@@ -259,14 +260,15 @@ for name, image in versions.items():
     print(f"{name}: {fine_detail(image) / fine_detail(original):.0%} of the fine detail")
 
 # %% [markdown]
-# On photographs nobody misses it. In a woven textile the threads *are* the fine detail, and a defect that moves a
-# thread by a pixel is averaged away. That is why the default here pads instead of resizing. Notebook 04 would lose
-# several points of accuracy otherwise; its exercises let you see it.
+# On photographs nobody misses it. In a woven textile the threads *are* the fine detail, and a small defect in them is
+# blurred with the rest. That is why the default here pads instead of resizing. What it is worth in accuracy is an
+# exercise of notebook 04.
 #
 # ## Where the time goes
 #
 # Files must be read and decoded, resized, gathered and augmented, in every epoch, and a network that waits for data
-# learns nothing. How many images a second does each stage deliver, with all stages before it?
+# learns nothing. How many images a second does each stage deliver, with all stages before it? (Batches can come out a
+# little faster than single images, since fewer things are handed over.)
 
 # %%
 train = images.splits["train"]
@@ -322,7 +324,7 @@ for wrong in ("folder:no/such/folder", "textiles"):
 # ## Stanford Dogs, and every other published set
 #
 # `stanford_dogs` and `tfds:NAME` load through `tensorflow_datasets`, which knows hundreds of sets, downloads them
-# once and checks them. The `full` profile of this course runs all five notebooks on Stanford Dogs: `effnet run
+# once and checks them. The `full` profile of this course runs notebooks 03 to 05 on Stanford Dogs: `effnet run
 # --profile full`. It needs the network once, and a GPU if you are in a hurry.
 #
 # ## Recap

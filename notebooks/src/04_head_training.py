@@ -28,6 +28,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 print(runtime.describe())
 
@@ -43,13 +44,15 @@ limit_per_class: int = 500  # use at most so many images of each class, 0 uses a
 batch_size: int = 16  # images in a step
 comparison_images: int = 512  # how many training images the comparison of random with pretrained weights shows to each
 head_epochs: int = 25  # passes over the features in the final training of the head
-learning_rate: float = 0.002  # of Adam, for every training on this page
+learning_rate: float = 0.002  # of Adam, for the head
 dropout: float = 0.2  # share of features left out at random in training
 split_seed: int = 0  # another seed gives another split
 seed: int = 0  # for random weights, order of images and dropout
 
 # %%
-runtime.check(comparison_images >= batch_size >= 2, "batch_size", batch_size, "2 or more, up to comparison_images")
+runtime.check(
+    comparison_images >= 4 * batch_size >= 8, "batch_size", batch_size, "2 up to a quarter of comparison_images"
+)
 runtime.check(isinstance(head_epochs, int) and head_epochs >= 1, "head_epochs", head_epochs, "a whole number from 1 up")
 runtime.check(0 < learning_rate < 1, "learning_rate", learning_rate, "a number between 0 and 1")
 runtime.check(0 <= dropout < 1, "dropout", dropout, "a number from 0 up to, but not including, 1")
@@ -122,11 +125,13 @@ print(
 # %% [markdown]
 # ## The same network, from random weights
 #
-# How much of what follows is due to ImageNet? The fair comparison is the same network, the same images, seen equally
-# often, and only the start different. From random weights everything must train, so nothing is frozen.
+# How much of what follows is due to ImageNet? The fair comparison is the same network and the same images, seen
+# equally often. From random weights everything must train, so nothing is frozen, and the learning rate is a usual one
+# for that.
 #
-# The images come in four parts, so that there is a curve to look at. Every call of `train_batches` starts again with
-# the first order of images, so that both networks see the same ones in the same order.
+# The images come in four parts, so that there is a curve to look at; Keras calls each part an epoch. Every call of
+# `train_batches` starts again with the first order of images, so that both networks see the same ones in the same
+# order.
 
 
 # %%
@@ -179,7 +184,8 @@ curves = {"random weights": scratch_history, "pretrained, frozen": plain_history
 plotting.learning_curves(curves, x_label=f"part of the {seen:,} images")
 
 # %% [markdown]
-# These are accuracies on training images while they were being learned from, so they start low and lag behind.
+# These are accuracies on training images while they were being learned from, so they start low, and noisily: each
+# part has few images.
 #
 # ## Features once
 #
@@ -202,7 +208,6 @@ print(f"{train_features.values.shape} and {val_features.values.shape} features, 
 # and drops the same ones.
 
 # %%
-plain_weights = head.get_weights()
 runtime.set_seed(seed)
 model = add_head(backbone, images.num_classes, dropout)
 freeze_backbone(model)
@@ -210,14 +215,15 @@ _, head = models.split_after(model, "head_pool")
 batches = from_arrays(train_features.values, train_features.labels, batch_size, shuffle=True, seed=seed)
 head.compile(keras.optimizers.Adam(learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 head.fit(batches.repeat(), **schedule | {"verbose": 0})
-difference = max(float(np.abs(a - b).max()) for a, b in zip(plain_weights, head.get_weights()))
-print(f"largest difference between the two heads in any weight: {difference:.1e}")
-runtime.record("head_difference", difference)
+difference = np.abs(head.predict(val_features.values.astype("float32"), verbose=0) - plain_report.probabilities)
+print(f"probabilities of {len(difference)} validation images: they differ by {difference.mean():.4f} on average")
+runtime.record("head_difference", float(difference.mean()))
+runtime.check(difference.mean() < 0.01, "difference between the two heads", float(difference.mean()), "below 0.01")
 
 # %% [markdown]
-# Up to rounding they are the same head. (Features are stored with half the usual digits.) And now a pass costs a
-# fraction of a second, so the head may as well be trained to the end. `training.fit_head` packs the steps above, and
-# keeps the weights of the epoch with the lowest loss on the validation images.
+# They are the same head, up to what rounding does on the way. (Features are stored with half the usual digits.) And
+# now a pass costs a fraction of a second, so the head may as well be trained to the end. `training.fit_head` packs
+# the steps above, and keeps the weights of the epoch with the lowest loss on the validation images.
 
 # %%
 runtime.set_seed(seed)
@@ -282,25 +288,25 @@ if mistakes:
 # %% [markdown]
 # ## Is it the head, or the features?
 #
-# A better classifier on the same features might do better. Try one of another kind, which finds the best weights for
-# certain instead of by steps: logistic regression, with its strength chosen on the validation images.
+# A better classifier on the same features might do better. Two others are quickly tried: logistic regression, which
+# finds the best weighted sum for certain instead of by steps, and a support vector machine, whose boundaries may
+# bend.
 
 # %%
-scores = {}
-for strength in (0.0001, 0.001, 0.01):
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
+others = {"logistic regression": LogisticRegression(C=0.01, max_iter=1000), "support vector machine": SVC(C=10)}
+for name, other in others.items():
+    classifier = make_pipeline(StandardScaler(), other)
     classifier.fit(train_features.values.astype("float32"), train_features.labels)
-    scores[strength] = classifier.score(val_features.values.astype("float32"), val_features.labels)
-best_strength = max(scores, key=scores.get)
-print(f"logistic regression: {scores[best_strength]:.3f} at strength {best_strength}; our head: {report.accuracy:.3f}")
-runtime.record("logistic_regression_val_accuracy", scores[best_strength])
+    accuracy = classifier.score(val_features.values.astype("float32"), val_features.labels)
+    runtime.record(name.replace(" ", "_") + "_val_accuracy", accuracy)
+print(f"our head: {report.accuracy:.3f}")
 
 # %% [markdown]
-# When two quite different classifiers end up close together, the classifier is not the limit. The features are. Two
+# When such different classifiers end up close together, the classifier is hardly the limit. The features are. Two
 # reasons are plain on the default images:
 #
-# - **They were learned for something else.** Telling cats from espressos needs shapes and parts; a thread displaced
-#   by a pixel never mattered, so the network learned to ignore it.
+# - **They were learned for something else.** A shift of the whole pattern changes the texture everywhere, and the
+#   features notice. A few threads out of place in one spot never decided between cat and espresso.
 # - **Pooling dilutes what is small.** A flaw that shows in two of the regions of the last map is averaged with all
 #   the others.
 #
@@ -308,7 +314,7 @@ runtime.record("logistic_regression_val_accuracy", scores[best_strength])
 
 # %%
 is_default = (dataset, variant, image_size, resize_mode, limit_per_class) == ("textile", "Lite0", 256, "pad", 500)
-if is_default and head_epochs >= 10:
+if is_default and head_epochs >= 10 and (learning_rate, comparison_images) == (0.002, 512):
     runtime.check(report.accuracy >= 0.74, "validation accuracy of the head", report.accuracy, "0.74 or more")
     runtime.check(
         scratch_report.accuracy < report.accuracy, "from scratch", scratch_report.accuracy, "below the head's"
@@ -329,7 +335,7 @@ if is_default and head_epochs >= 10:
 # ## Exercises
 #
 # 1. How many labels do these features need? A solution follows.
-# 2. Set `resize_mode` to "crop" and `image_size` to 224, and compare the accuracy. Notebook 03 shows why.
+# 2. Set `resize_mode` to "crop" and `image_size` to 224, and compare the accuracy. Notebook 03 shows what is lost.
 # 3. Set `variant` to "Lite2". Are larger features better features here?
 
 # %% tags=["solution"]
