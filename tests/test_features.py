@@ -124,7 +124,7 @@ def _write(path, start):
 
 
 def test_two_writers_at_once_leave_one_whole_file(tmp_path):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # this process has threads, which a fork would not survive
     start, path = context.Event(), tmp_path / "features" / "same.npy"
     writers = [context.Process(target=_write, args=(path, start)) for _ in range(2)]
     for writer in writers:

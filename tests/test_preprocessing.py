@@ -1,4 +1,3 @@
-import inspect
 import math
 import subprocess
 import sys
@@ -278,11 +277,6 @@ def test_augment_draws_for_each_image_and_repeats_with_its_seed():
 def test_augment_refuses_what_it_cannot_do(wrong):
     with pytest.raises(ValueError, match="Received"):
         augment(batch_of_ramps(), seed=(0, 0), **wrong)
-
-
-def test_augment_is_short_enough_to_be_shown():
-    source = inspect.getsource(augment).replace(augment.__doc__, "")
-    assert len([line for line in source.splitlines() if line.strip(' "')]) <= 25
 
 
 # guard_pixel_range

@@ -1,4 +1,3 @@
-import inspect
 import random
 
 from effnet_helpers.data.splits import hash_key, limit_by_hash, split_by_hash
@@ -111,8 +110,3 @@ def test_limit_takes_the_same_number_of_each_class_and_smaller_limits_nest():
 def test_limits_that_cannot_fill_three_splits_are_refused(limit):
     with pytest.raises(ValueError, match="limit_per_class must be None or an integer, 3 or more"):
         limit_by_hash(*three_classes(5), 0, limit)
-
-
-def test_the_split_is_short_enough_to_be_shown():
-    source = inspect.getsource(split_by_hash).replace(split_by_hash.__doc__, "")
-    assert len([line for line in source.splitlines() if line.strip(' "')]) <= 25
