@@ -166,16 +166,6 @@ def in_ipython() -> bool:
     return ipython is not None and ipython.get_ipython() is not None
 
 
-def peak_memory_mb() -> float:
-    """Returns the largest amount of memory this process has held so far, in MB (2**20 bytes)."""
-    if sys.platform == "win32":
-        return psutil.Process().memory_info().peak_wset / 2**20
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # macOS counts bytes, Linux kilobytes
-
-
 def _four_digits(number: float) -> str:
     """Formats a float with four significant digits and no exponent."""
     return np.format_float_positional(number, precision=4, fractional=False, trim="-")

@@ -5,18 +5,16 @@
 - B0–B7: Keras' own files, downloaded once and checked by Keras, or the same `.h5` files from a path.
 """
 
-import contextlib
 import hashlib
 import importlib
 import os
 import re
-import socket
-import threading
-import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from effnet_helpers import network
 from effnet_helpers.runtime import keras
 from effnet_helpers.torch_file import WeightsError, read_torch_file
 from effnet_helpers.variants import Variant
@@ -185,7 +183,7 @@ def build_keras_application(variant: Variant, *, include_top: bool, image_size: 
     application = getattr(keras.applications, f"EfficientNet{variant.name}")
     file_name = f"efficientnet{variant.name.lower()}{'' if include_top else '_notop'}.h5"
     folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
-    if not (folder / file_name).exists() and not _reachable(KERAS_HOST):
+    if not (folder / file_name).exists() and network.why_unreachable(f"https://{KERAS_HOST}"):
         raise _not_available(variant, folder / file_name)
     try:
         return application(include_top=include_top, weights="imagenet", input_shape=(image_size, image_size, 3))
@@ -194,23 +192,6 @@ def build_keras_application(variant: Variant, *, include_top: bool, image_size: 
         if "URL fetch failure" in str(error) or isinstance(error, OSError):
             raise _not_available(variant, folder / file_name) from error
         raise
-
-
-def _reachable(host: str, timeout: float = 3.0) -> bool:
-    if urllib.request.getproxies():
-        return True  # only the download itself can tell
-
-    def connect() -> None:
-        with contextlib.suppress(OSError):
-            socket.create_connection((host, 443), timeout=timeout).close()
-            answered.set()
-
-    # In a thread, since looking up a name has no time limit of its own.
-    answered = threading.Event()
-    attempt = threading.Thread(target=connect, daemon=True)
-    attempt.start()
-    attempt.join(timeout + 1)
-    return answered.is_set()
 
 
 def _not_available(variant: Variant, path: Path) -> WeightsError:
@@ -247,7 +228,7 @@ def load_keras_file(model: keras.Model, variant: Variant, path: str | Path) -> N
     """
     path = Path(path)
     misfit = f"{path.name} does not fit EfficientNet-{variant.name}: "
-    stored = [(key, value) for layer in _stored_layers(path) for key, value in layer]
+    stored = _stored_arrays(path)
     targets = [(f"{layer.name}/{weight.name}", weight) for layer in model.layers for weight in layer.weights]
     for (expected_key, target), (key, value) in zip(targets, stored, strict=False):
         # By position and shape, as Keras does: names of weights changed between Keras 2 and 3.
@@ -267,19 +248,24 @@ def load_keras_file(model: keras.Model, variant: Variant, path: str | Path) -> N
 
 def has_classification_layer(path: str | Path) -> bool:
     """Whether an official `.h5` file was saved with `include_top=True`."""
-    return any(key.startswith("predictions") for layer in _stored_layers(Path(path)) for key, _ in layer)
+    with _layers_of(Path(path)) as (_, names):
+        return "predictions" in names
 
 
-def _stored_layers(path: Path) -> list[list[tuple[str, np.ndarray]]]:
-    """Per layer of an HDF5 file in the layout of `model.save_weights` of Keras 2: names and arrays, in order."""
+def _stored_arrays(path: Path) -> list[tuple[str, np.ndarray]]:
+    """Names and arrays of an official file, in the order of its layers."""
+    with _layers_of(path) as (group, names):
+        keys = [(name, _text(key)) for name in names for key in group[name].attrs["weight_names"]]
+        return [(key, np.asarray(group[name][key])) for name, key in keys]
+
+
+@contextmanager
+def _layers_of(path: Path) -> Iterator[tuple[h5py.Group, list[str]]]:
+    """Opens an HDF5 file in the layout of `model.save_weights` of Keras 2: its groups, and its layers in order."""
     try:
         with h5py.File(path, "r") as file:
             group = file.get("model_weights", file)
-            names = [_text(name) for name in group.attrs["layer_names"]]
-            return [
-                [(_text(key), np.asarray(group[name][_text(key)])) for key in group[name].attrs["weight_names"]]
-                for name in names
-            ]
+            yield group, [_text(name) for name in group.attrs["layer_names"]]
     except (OSError, KeyError) as error:
         raise WeightsError(
             f"{path.name} cannot be read as an official EfficientNet weights file (HDF5 with layer names). "

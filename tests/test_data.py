@@ -1,9 +1,8 @@
 import io
 import shutil
-import socket
 import time
 
-from effnet_helpers import data, runtime
+from effnet_helpers import data, network, runtime
 from effnet_helpers.data import pipeline, sources, tfds
 from effnet_helpers.preprocessing import load_image, resize
 
@@ -474,7 +473,7 @@ def test_an_unpacking_that_was_cut_short_is_not_trained_on(prepared_in, tmp_path
 
 
 def test_without_network_one_message_says_what_to_do(prepared_in, monkeypatch):
-    monkeypatch.setattr(tfds, "_probe", lambda url: f"no answer from {url}")
+    monkeypatch.setattr(network, "why_unreachable", lambda url: f"no answer from {url}")
     with pytest.raises(data.NotPreparedError) as raised:
         data.load("stanford_dogs", image_size=24)
     message = str(raised.value)
@@ -493,20 +492,10 @@ def test_a_download_that_fails_gives_the_same_message(prepared_in, monkeypatch, 
     def fail(self, **_):
         raise ConnectionError("reset by peer")
 
-    monkeypatch.setattr(tfds, "_probe", lambda url: "")
+    monkeypatch.setattr(network, "why_unreachable", lambda url: "")
     monkeypatch.setattr(tiny_sets.core.DatasetBuilder, "download_and_prepare", fail)
     with pytest.raises(data.NotPreparedError, match=r"ConnectionError: reset by peer"):
         data.load("stanford_dogs", image_size=24)
-
-
-def test_the_probe_is_quick_to_give_up(monkeypatch):
-    monkeypatch.setattr(tfds, "PROBE_SECONDS", 0.5)
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/images.tar"
-        start = time.perf_counter()
-        assert tfds._probe(url)
-        assert time.perf_counter() - start < 2
-    assert "refused" in tfds._probe(url)
 
 
 def test_readable_names():

@@ -13,21 +13,17 @@ import os
 import re
 import shutil
 import tempfile
-import threading
-import urllib.error
-import urllib.request
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from effnet_helpers import runtime
+from effnet_helpers import network, runtime
 from effnet_helpers.data.folder import inspect
 from effnet_helpers.data.records import Collection, ImageFiles, Provenance
 
 import numpy as np
 
-PROBE_SECONDS = 3.0
 WORDNET_NAME = re.compile(r"n\d{8}-(.+)")  # ImageNet's identifier, a hyphen, the name
 NOTES = {
     "stanford_dogs": "Cut from ImageNet: networks trained on ImageNet have probably seen these test images.",
@@ -125,7 +121,7 @@ def _prepare(tfds: ModuleType, builder: Any) -> None:
     urls = builder.url_infos
     size = tfds.core.units.Size(sum(info.size for info in urls.values())) if urls else "unknown size"
     where = str(builder.data_path).replace(str(Path.home()), "~", 1)
-    problem = _probe(next(iter(urls))) if urls else ""
+    problem = network.why_unreachable(next(iter(urls))) if urls else ""
     if not problem:
         print(f"{builder.name}: downloading {size} and preparing it in {where}, once", flush=True)
         try:
@@ -142,27 +138,6 @@ def _prepare(tfds: ModuleType, builder: Any) -> None:
             "  2. set TFDS_DATA_DIR to a folder in which it is prepared already\n"
             '  3. use dataset="textile", which is embedded and needs no network'
         )
-
-
-def _probe(url: str) -> str:
-    """Returns why the server of a URL cannot be reached, or nothing if it answers, in `PROBE_SECONDS` at most."""
-    answer = [f"no answer from {urllib.request.urlparse(url).netloc} within {PROBE_SECONDS:.0f} seconds"]
-
-    def ask() -> None:
-        try:
-            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PROBE_SECONDS).close()
-        except urllib.error.HTTPError:
-            pass  # it answers, if only to refuse this kind of question
-        except OSError as error:
-            answer[0] = str(getattr(error, "reason", error))
-            return
-        answer[0] = ""
-
-    # In a thread, because the time that looking up a host's name takes has no limit of its own.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS)
-    return answer[0]
 
 
 def _unpack(tfds: ModuleType, builder: Any, image_key: str, label_key: str) -> tuple[Path, dict]:
