@@ -141,9 +141,26 @@ print(table.to_string())
 # cosine, so that the last steps settle instead of jumping about. The peak is below what the network from random
 # weights took in notebook 04.
 
+
+# %% tags=["shows:effnet_helpers.training.warmup_cosine"]
+def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optimizers.schedules.LearningRateSchedule:
+    if not 0 <= warmup_steps < steps:
+        raise ValueError(
+            f"Warm-up must be shorter than training. Received: {warmup_steps} of {steps} steps for warm-up"
+        )
+    if warmup_steps == 0:
+        return keras.optimizers.schedules.CosineDecay(peak, steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, steps - warmup_steps, warmup_target=peak, warmup_steps=warmup_steps
+    )
+
+
+# %% [markdown]
+# Keras has both halves built in; put together for this run, they look like this:
+
 # %%
 steps_per_epoch = int(np.ceil(images.sizes["train"] / batch_size))
-schedule = training.warmup_cosine(learning_rate, epochs * steps_per_epoch, round(warmup_epochs * steps_per_epoch))
+schedule = warmup_cosine(learning_rate, epochs * steps_per_epoch, round(warmup_epochs * steps_per_epoch))
 plotting.schedule([float(schedule(step)) for step in range(epochs * steps_per_epoch)])
 
 # %% [markdown]
