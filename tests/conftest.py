@@ -8,7 +8,12 @@ from effnet_helpers import runtime
 
 import nbformat
 import pytest
+from hypothesis import settings
 from nbclient import NotebookClient
+
+# the same examples in every run, and no verdict on how long one takes
+settings.register_profile("course", derandomize=True, deadline=None, max_examples=50, database=None)
+settings.load_profile("course")
 
 
 def pytest_configure(config):

@@ -2,8 +2,8 @@ import io
 import shutil
 import time
 
-from effnet_helpers import data, network, runtime
-from effnet_helpers.data import pipeline, sources, tfds
+from effnet_helpers import data, runtime
+from effnet_helpers.data import pipeline, sources
 from effnet_helpers.preprocessing import load_image, resize
 
 import numpy as np
@@ -149,7 +149,7 @@ def test_unreadable_files_are_named_all_at_once_and_left_out(odd):
         dataset = load(root)
     (warning,) = caught
     assert warning.filename == __file__
-    assert "4 of 27 images cannot be read and are left out" in str(warning.message)
+    assert "4 of 27 images cannot be used and are left out" in str(warning.message)
     assert dict(dataset.left_out).keys() == {
         f"strange/{name}" for name in ("truncated.jpg", "truncated.png", "empty.jpg", "text.jpg")
     }
@@ -158,7 +158,14 @@ def test_unreadable_files_are_named_all_at_once_and_left_out(odd):
     assert dict(dataset.left_out)["strange/text.jpg"] == "its content is not a picture"
     assert {name for files in dataset.splits.values() for name in files.names} == readable
     assert dataset.class_names == ("ordinary", "strange")
-    assert dataset.ignored == 1
+    assert {other.name: other.trait for other in dataset.passed_over} == {
+        ".cache": "hidden",
+        "readme.txt": "no_class",
+        "strange/._plain.jpg": "hidden",
+        "strange/.ipynb_checkpoints": "hidden",
+        "strange/Thumbs.db": "hidden",
+        "strange/notes.txt": "other_file",
+    }
 
 
 @pytest.mark.filterwarnings("ignore::effnet_helpers.data.LeftOutWarning")
@@ -217,13 +224,6 @@ def test_folders_that_cannot_work_are_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match="'dog' has 0, 'emu' has 2") as raised:
         load(tmp_path)
     assert "emu/02.jpg: zero bytes" in str(raised.value)
-
-
-def test_a_folder_of_splits_is_not_taken_for_classes(tmp_path):
-    for name in ("train", "val", "Test"):
-        write_class(tmp_path / name / "cat", 3, 0)
-    with pytest.raises(ValueError, match="splits, not classes"):
-        load(tmp_path)
 
 
 @pytest.mark.parametrize("wrong", [{"image_size": 0}, {"resize_mode": "stretch"}, {"limit_per_class": 2}])
@@ -381,124 +381,3 @@ def test_stages_can_be_looked_at_and_timed(pets):
 
     stage = tf.data.Dataset.from_generator(slow, output_signature=tf.TensorSpec((4, 2, 2, 3)))
     assert 20 < pipeline.images_per_second(stage) < 200  # 20 images in a little over 0.1 seconds
-
-
-# tensorflow_datasets
-
-
-@pytest.fixture(scope="module")
-def tiny_sets():
-    module = tfds._import_tfds()
-
-    class EffnetTinyDogs(module.core.GeneratorBasedBuilder):
-        VERSION = module.core.Version("1.0.0")
-        splits = ("train", "test")
-
-        def _info(self):
-            features = module.features.FeaturesDict(
-                {
-                    "image": module.features.Image(shape=(None, None, 3)),
-                    "label": module.features.ClassLabel(names=["n02085620-chihuahua", "n02085782-japanese_spaniel"]),
-                }
-            )
-            return module.core.DatasetInfo(builder=self, features=features, supervised_keys=("image", "label"))
-
-        def _split_generators(self, dl_manager):
-            return {split: self._generate_examples(split, 20 if split == "train" else 8) for split in self.splits}
-
-        def _generate_examples(self, split, count):
-            for i in range(count):
-                content = io.BytesIO(jpeg_bytes(picture(i + 100 * len(split)), quality=95))
-                yield f"{split}{i}", {"image": content, "label": i % 2}
-
-    class EffnetTinyValidated(EffnetTinyDogs):
-        splits = ("train", "validation")
-
-    class EffnetTinyWithoutLabel(EffnetTinyDogs):
-        def _info(self):
-            features = module.features.FeaturesDict(
-                {"image": module.features.Image(), "caption": module.features.Text()}
-            )
-            return module.core.DatasetInfo(builder=self, features=features)
-
-    return module
-
-
-@pytest.fixture
-def prepared_in(tmp_path, monkeypatch, tiny_sets):
-    """Sends tfds and our cache to empty folders."""
-    monkeypatch.setenv("EFFNET_CACHE", str(tmp_path / "cache"))
-    builder = tiny_sets.builder
-    monkeypatch.setattr(tiny_sets, "builder", lambda name: builder(name, data_dir=tmp_path / "prepared"))
-    return tmp_path / "prepared"
-
-
-def test_a_set_of_tfds_is_a_data_set_like_any_other(prepared_in, capfd):
-    dataset = data.load("tfds:effnet_tiny_dogs", image_size=24)
-    assert dataset.class_names == ("Chihuahua", "Japanese spaniel")
-    assert dataset.sizes == {"train": 17, "val": 3, "test": 8}
-    assert all(name.startswith("test/") for name in dataset.splits["test"].names)
-    assert all(name.startswith("train/") for name in dataset.splits["val"].names)
-    images, labels = collect(dataset.batches("test", shuffle=True))
-    assert images.shape == (8, 24, 24, 3)
-    assert sorted(labels) == [0] * 4 + [1] * 4
-    printed = capfd.readouterr()
-    assert printed.err == ""
-    assert len(printed.out.splitlines()) == 2
-
-    again = data.load("tfds:effnet_tiny_dogs", image_size=24, limit_per_class=3)
-    assert again.sizes == {"train": 4, "val": 2, "test": 6}
-    assert capfd.readouterr().out == ""
-
-
-def test_a_validation_split_without_test_split_becomes_the_test_split(prepared_in):
-    dataset = data.load("tfds:effnet_tiny_validated", image_size=24)
-    assert dataset.sizes == {"train": 17, "val": 3, "test": 8}
-
-
-def test_sets_that_do_not_exist_or_have_no_label_are_refused(prepared_in):
-    with pytest.raises(ValueError, match=r"features \['caption', 'image'\]"):
-        data.load("tfds:effnet_tiny_without_label", image_size=24)
-    with pytest.raises(ValueError, match="Received: 'stanford_cats'"):
-        data.load("tfds:stanford_cats", image_size=24)
-
-
-def test_an_unpacking_that_was_cut_short_is_not_trained_on(prepared_in, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(tfds, "inspect", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            data.load("tfds:effnet_tiny_dogs", image_size=24)
-    assert list((tmp_path / "cache" / "tfds").iterdir()) == []
-    assert sum(data.load("tfds:effnet_tiny_dogs", image_size=24).sizes.values()) == 28
-
-
-def test_without_network_one_message_says_what_to_do(prepared_in, monkeypatch):
-    monkeypatch.setattr(network, "why_unreachable", lambda url: f"no answer from {url}")
-    with pytest.raises(data.NotPreparedError) as raised:
-        data.load("stanford_dogs", image_size=24)
-    message = str(raised.value)
-    for part in (
-        "'stanford_dogs'",
-        "778",
-        "prepared/stanford_dogs",
-        "tfds build",
-        "TFDS_DATA_DIR",
-        'dataset="textile"',
-    ):
-        assert part in message
-
-
-def test_a_download_that_fails_gives_the_same_message(prepared_in, monkeypatch, tiny_sets):
-    def fail(self, **_):
-        raise ConnectionError("reset by peer")
-
-    monkeypatch.setattr(network, "why_unreachable", lambda url: "")
-    monkeypatch.setattr(tiny_sets.core.DatasetBuilder, "download_and_prepare", fail)
-    with pytest.raises(data.NotPreparedError, match=r"ConnectionError: reset by peer"):
-        data.load("stanford_dogs", image_size=24)
-
-
-def test_readable_names():
-    assert tfds.readable_name("n02085620-chihuahua") == "Chihuahua"
-    assert tfds.readable_name("n02086240-shih-tzu") == "Shih-tzu"
-    assert tfds.readable_name("oxford_flower") == "oxford_flower"

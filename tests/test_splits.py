@@ -1,9 +1,11 @@
 import random
 
-from effnet_helpers.data.splits import hash_key, limit_by_hash, split_by_hash
+from effnet_helpers.data.splits import hash_key, join_copies, limit_by_hash, split_by_hash
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def three_classes(images_per_class=500):
@@ -90,8 +92,10 @@ def test_a_fraction_of_zero_leaves_its_split_empty():
 
 
 def test_small_classes_and_wrong_fractions_are_named():
-    with pytest.raises(ValueError, match=r"class 1 needs 3 images or more\. Received: \['dog/2\.jpg', 'dog/1\.jpg'\]"):
+    with pytest.raises(ValueError, match=r"Class 1 has too few.*left for test\. Received: 2 images, such as"):
         split_by_hash(["cat/1.jpg", "cat/2.jpg", "cat/3.jpg", "dog/1.jpg", "dog/2.jpg"], [0, 0, 0, 1, 1])
+    with pytest.raises(ValueError, match=r"Class 0 has too few.*left for test"):
+        split_by_hash(["cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/2.jpg"], [0, 0, 1, 1])
     for fractions in [(0.5, 0.5), (-0.1, 0.2), (0.2, 1.0)]:
         with pytest.raises(ValueError, match="Received: val_fraction="):
             split_by_hash(*three_classes(5), 0, *fractions)
@@ -110,3 +114,75 @@ def test_limit_takes_the_same_number_of_each_class_and_smaller_limits_nest():
 def test_limits_that_cannot_fill_three_splits_are_refused(limit):
     with pytest.raises(ValueError, match="limit_per_class must be None or an integer, 3 or more"):
         limit_by_hash(*three_classes(5), 0, limit)
+
+
+# properties that must hold for any names, classes and groups
+
+names_of_class = st.lists(st.text("abcxyz0189-_ é", min_size=1, max_size=6), min_size=12, max_size=30, unique=True)
+sets = st.lists(names_of_class, min_size=2, max_size=4).map(
+    lambda classes: [(f"{label}/{name}", label) for label, names in enumerate(classes) for name in names]
+)
+seeds = st.integers(0, 2**32)
+
+
+def assignment(images, seed=0, **options):
+    """The split of each image, by its name."""
+    names, labels = [name for name, _ in images], [label for _, label in images]
+    splits = split_by_hash(names, labels, seed, **options)
+    assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(len(names)))  # disjoint and complete
+    return {names[i]: split for split, part in splits.items() for i in part}
+
+
+@given(sets, seeds, st.randoms(use_true_random=False))
+def test_the_split_does_not_depend_on_the_order_of_files(images, seed, random):
+    shuffled = random.sample(images, len(images))
+    assert assignment(images, seed) == assignment(shuffled, seed)
+
+
+@given(sets, seeds)
+def test_every_class_has_its_share_of_every_split_within_one_image(images, seed):
+    split = assignment(images, seed)
+    for label in {label for _, label in images}:
+        members = [name for name, other in images if other == label]
+        for name, fraction in (("test", 0.2), ("val", 2 / 15)):
+            assert abs(sum(split[member] == name for member in members) - fraction * len(members)) <= 1
+
+
+@given(sets, seeds, st.text("qrs", min_size=1))
+def test_a_file_added_to_one_class_changes_nothing_in_the_others(images, seed, name):
+    before, after = assignment(images, seed), assignment([*images, (f"0/new {name}", 0)], seed)
+    assert all(after[other] == split for other, split in before.items() if not other.startswith("0/"))
+
+
+@given(sets, seeds, st.integers(3, 8), st.booleans())
+def test_groups_stay_whole_whatever_their_sizes(images, seed, count, across_classes):
+    groups = [
+        f"{'' if across_classes else label}/{len(name) * 7 % count}{hash_key(name, 1)[0]}" for name, label in images
+    ]
+    try:
+        split = assignment(images, seed, groups=groups)
+    except ValueError as error:
+        assert "has too few images, or groups" in str(error)
+        return
+    by_group = {}
+    for (name, _), group in zip(images, groups, strict=True):
+        by_group.setdefault(group, set()).add(split[name])
+    assert all(len(splits) == 1 for splits in by_group.values())
+
+
+@given(sets, seeds)
+def test_groups_of_one_image_are_no_groups(images, seed):
+    assert assignment(images, seed, groups=[name for name, _ in images]) == assignment(images, seed)
+
+
+def test_groups_of_very_different_sizes_fill_all_splits():
+    names = [f"{group}-{i}" for group, size in enumerate((100, 90, 80)) for i in range(size)]
+    splits = split_by_hash(names, [0] * 270, groups=[name.partition("-")[0] for name in names])
+    assert sorted(len(part) for part in splits.values()) == [80, 90, 100]
+    assert len(splits["train"]) == 100
+
+
+def test_copies_join_groups():
+    names, digests = ["a", "b", "c", "d", "e"], ["1", "2", "2", "3", "4"]
+    assert join_copies(names, digests) == ("a", "b", "b", "d", "e")
+    assert join_copies(names, digests, ["g", "g", "h", "h", "i"]) == ("g", "g", "g", "g", "i")

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from effnet_helpers.course.execute import CellCallback, Outcome
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ACCURACIES = ("test_accuracy", "val_accuracy")  # come first
 MAIN_FIGURES = 4  # as many recorded values fit a table; metrics.json has all of them
@@ -72,6 +83,25 @@ def seeds_table(rows: Sequence[dict[str, Any]]) -> Table:
         extremes = f"{_short(row['minimum'])} … {_short(row['maximum'])}"
         table.add_row(row["notebook"], row["figure"], mean, extremes, str(row["seeds"]))
     return table
+
+
+def audit_table(summary: pd.DataFrame) -> Table:
+    """Returns the table of an audit from its summary, a line for each kind of finding."""
+    table = Table("finding", Column("files", justify="right"), "for example", "what to do")
+    colours = {"error": "red", "warning": "yellow", "note": "default"}
+    for row in summary.itertuples():
+        finding = f"[{colours[row.severity]}]{row.severity}[/] {escape(row.meaning)}"
+        table.add_row(finding, f"{row.files:,}", escape(row.example), escape(row.cure))
+    return table
+
+
+@contextmanager
+def count_progress(verb: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Shows how many files of how many are done; where there is no terminal, nothing."""
+    columns = TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(verb, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _short(value: Any) -> str:

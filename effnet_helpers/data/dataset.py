@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from effnet_helpers.data import pipeline
-from effnet_helpers.data.records import ImageFiles, Provenance
+from effnet_helpers.data.records import ImageFiles, PassedOver, Provenance
 from effnet_helpers.data.splits import limit_by_hash
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
+from sklearn.utils.class_weight import compute_class_weight
 
 SPLITS = ("train", "val", "test")
-PIXELS_VERSION = 1  # goes up whenever this package begins to make other pixels of the same file
+PIXELS_VERSION = 2  # goes up whenever this package begins to make other pixels of the same file
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +33,9 @@ class ImageDataset:
         resize_mode: How they were brought to that size, see `preprocessing.resize`.
         provenance: Where they come from, and on what terms.
         splits: The files of each split, sorted by name.
-        left_out: `(name, reason)` of files that could not be read.
-        ignored: How many files were passed over because they are no images.
+        left_out: `(name, reason)` of pictures that cannot be read, or are copies of a picture in another split.
+        passed_over: What else lay there and was not taken for a picture, each with the reason.
+        wordnet_ids: The id of each class where the classes are ImageNet's, else empty.
     """
 
     name: str
@@ -40,7 +45,8 @@ class ImageDataset:
     provenance: Provenance
     splits: dict[str, ImageFiles] = field(repr=False)
     left_out: tuple[tuple[str, str], ...] = ()
-    ignored: int = 0
+    passed_over: tuple[PassedOver, ...] = ()
+    wordnet_ids: tuple[str, ...] = ()
     _kept: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -75,6 +81,7 @@ class ImageDataset:
         batch_size: int = 32,
         *,
         shuffle: bool = False,
+        balanced: bool = False,
         augment: dict | Callable | None = None,
         cache: bool = False,
         seed: int = 0,
@@ -85,6 +92,9 @@ class ImageDataset:
             split: `"train"`, `"val"` or `"test"`.
             batch_size: Images in a batch; the last may have fewer.
             shuffle: Whether each epoch comes in a new order, each image once. Otherwise sorted by name.
+            balanced: Whether each epoch has as many images of one class as of another: of large classes a new choice in
+                each epoch, of small ones the same images several times. An epoch has as many images as without; needs
+                `shuffle`. For training only.
             augment: Arguments of `preprocessing.augment` as a dictionary, or a function `(images, seed) -> images`,
                 applied to each batch with a seed of its own. Augment for training only.
             cache: Whether to keep the resized images in memory as uint8 (`3 * image_size**2` bytes each) from the first
@@ -97,15 +107,41 @@ class ImageDataset:
         Raises:
             ValueError: If there is no such split.
         """
-        files = self._files(split)
+        files, order = self._files(split), {"shuffle": shuffle, "balanced": balanced, "seed": seed}
         if cache:
-            batches = pipeline.from_arrays(self._pixels(split), files.labels, batch_size, shuffle=shuffle, seed=seed)
+            batches = pipeline.from_arrays(self._pixels(split), files.labels, batch_size, **order)
         else:
-            batches = pipeline.from_files(
-                files, self.image_size, self.resize_mode, batch_size, shuffle=shuffle, seed=seed
-            )
+            batches = pipeline.from_files(files, self.image_size, self.resize_mode, batch_size, **order)
             batches = batches.map(lambda images, labels: (tf.cast(images, tf.float32), labels))
         return batches if augment is None else pipeline.augmented(batches, augment, seed)
+
+    def to_csv(self, path: str | os.PathLike) -> None:
+        """Writes which image is in which split, as a table that `"csv:FILE"` loads again.
+
+        Args:
+            path: The file to write, with the columns path, label and split; paths are relative to its folder.
+        """
+        folder = Path(path).resolve().parent
+        rows = [
+            (Path(os.path.relpath(files.root.resolve() / name, folder)).as_posix(), self.class_names[label], split)
+            for split, files in self.splits.items()
+            for name, label in zip(files.names, files.labels, strict=True)
+        ]
+        pd.DataFrame(rows, columns=["path", "label", "split"]).to_csv(path, index=False)
+
+    def class_weights(self, split: str = "train") -> dict[int, float]:
+        """Weighs each class by how rare it is, so that all classes together weigh the same.
+
+        Args:
+            split: The split to count.
+
+        Returns:
+            Label to `n / (classes * n of the class)`, as scikit-learn's "balanced" has it; for `fit(class_weight=…)`.
+        """
+        labels = self._files(split).labels
+        present = np.unique(labels)
+        weights = compute_class_weight("balanced", classes=present, y=labels)
+        return dict(zip(present.tolist(), weights.tolist(), strict=True))
 
     def with_fewer(self, per_class: int, split: str = "train", seed: int = 0) -> ImageDataset:
         """Returns the same set with at most so many images of each class in one split; the others stay whole.

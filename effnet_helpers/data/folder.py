@@ -1,36 +1,27 @@
-"""A folder of pictures, one subfolder a class: found, read once from end to end, and listed."""
+"""Your own pictures: a folder with one subfolder a class, with or without splits, or a table of paths and labels."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
-import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from effnet_helpers.data.records import Collection, ImageFiles, Provenance
-from effnet_helpers.preprocessing import FORMATS, why_unreadable
+from effnet_helpers.data.records import Entry, Listing, PassedOver, Provenance
+from effnet_helpers.data.scan import is_hidden, walk
 
-import numpy as np
-from PIL import Image
+import pandas as pd
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif")
-SYSTEM_FILES = ("thumbs.db", "desktop.ini")
-FEWEST_IMAGES = 3  # of a class: one for each split
-SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
-
-
-class LeftOutWarning(UserWarning):
-    """Some image files cannot be read; the data set goes on without them."""
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+COLUMNS = ("path", "label", "split", "group")
 
 
-def find_folder(path: str | os.PathLike, name: str | None = None, provenance: Provenance | None = None) -> Collection:
-    """Lists the images of `path/class/*`, subfolders of classes included.
+def list_folder(path: str | os.PathLike, name: str | None = None, provenance: Provenance | None = None) -> Listing:
+    """Lists the pictures of `path/class/*` or `path/{train,val,test}/class/*`, subfolders of classes included.
 
-    Every image is decoded once, so that files which cannot be read are known before training starts; they are left
-    out and named in one `LeftOutWarning`. Hidden files and folders are passed over, files that are no images by their
-    ending are counted. Classes and images are sorted by name.
+    Classes and pictures are sorted by name. Nothing is opened yet.
 
     Args:
         path: The folder. A leading `~` is understood.
@@ -38,96 +29,99 @@ def find_folder(path: str | os.PathLike, name: str | None = None, provenance: Pr
         provenance: Where the images come from, if that is known.
 
     Returns:
-        A `Collection`.
+        A `Listing`, which says for every other file why it is not in it.
 
     Raises:
-        ValueError: If there is no such folder, it holds no two classes, or a class has no three readable images.
+        ValueError: If there is no such folder, it holds no two classes, or splits without one to train on.
     """
-    root = Path(path).expanduser()
+    root = Path(path).expanduser().absolute()
     expected = 'Expected a folder with one subfolder of pictures a class, as in "folder:PATH" with PATH/cat/1.jpg'
     if not root.is_dir():
         raise ValueError(f"There is no such folder. {expected}. Received: {str(path)!r}")
-    class_names = tuple(sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not _is_hidden(entry.name)))
+    splits = _split_folders(root)
+    passed_over = []
+    entries = []
+    class_folders = []
+    for parent, split in splits.items() or {root: None}.items():
+        for child in sorted(parent.iterdir()):
+            relative = child.relative_to(root).as_posix()
+            if child.is_dir() and not is_hidden(child.name):
+                pictures, others = walk(root, relative)
+                entries += [Entry(picture, child.name, split) for picture in pictures]
+                passed_over += others
+                class_folders.append(child.name)
+            elif is_hidden(child.name):
+                passed_over.append(PassedOver(relative, "hidden", "hidden"))
+            else:
+                passed_over.append(PassedOver(relative, "no_class", "not in the folder of a class"))
+    class_names = tuple(sorted(set(class_folders)))
     if len(class_names) < 2:
         raise ValueError(f"Two classes or more are needed. {expected}. Received: {class_names} in {str(path)!r}")
-    if SPLIT_NAMES.issuperset(name.lower() for name in class_names):
-        raise ValueError(
-            f"These subfolders are splits, not classes. Point at a folder whose subfolders are the classes; "
-            f"the splits are made from it. Received: {class_names} in {str(path)!r}"
-        )
-    names, labels, ignored = [], [], 0
-    for label, class_name in enumerate(class_names):
-        images, others = _list_images(root / class_name)
-        names += [image.relative_to(root).as_posix() for image in images]
-        labels += [label] * len(images)
-        ignored += others
-    files, left_out = inspect(root, names, labels)
-
-    counts = np.bincount(files.labels, minlength=len(class_names))
-    too_small = [f"{name!r} has {n}" for name, n in zip(class_names, counts, strict=True) if n < FEWEST_IMAGES]
-    if too_small:
-        reasons = "".join(f"\n  {name}: {reason}" for name, reason in left_out)
-        raise ValueError(
-            f"Every class needs {FEWEST_IMAGES} readable images or more, one for each split. "
-            f"Formats that work: {', '.join(FORMATS)}. Received: {', '.join(too_small)} in {str(path)!r}"
-            + (f"\nUnreadable:{reasons}" if left_out else "")
-        )
     name = name or root.resolve().name
     provenance = provenance or Provenance(title=name, source="your own folder", licence="not stated")
-    return Collection(name, class_names, files, provenance, left_out, ignored)
+    return Listing(name, root, class_names, tuple(entries), tuple(passed_over), provenance)
 
 
-def inspect(root: Path, names: list[str], labels: list[int]) -> tuple[ImageFiles, tuple[tuple[str, str], ...]]:
-    """Decodes every file once and keeps those that can be read.
+def list_table(path: str | os.PathLike) -> Listing:
+    """Lists the pictures of a CSV file with the columns `path,label[,split][,group]`.
+
+    Paths are relative to the file's folder. Splits are called train, val and test, and may be missing from the table,
+    as any of them but train may. Pictures of one group never come into two splits.
 
     Args:
-        root: The folder that names are relative to.
-        names: Relative names with forward slashes.
-        labels: The class of each.
+        path: The file, in UTF-8. A leading `~` is understood.
 
     Returns:
-        The readable files, and `(name, reason)` for each of the others.
+        A `Listing`.
+
+    Raises:
+        ValueError: If there is no such file, or its rows cannot be used; the message names the first such row.
     """
-    with warnings.catch_warnings(), ThreadPoolExecutor() as threads:
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata do not concern the pixels
-        findings = list(threads.map(_inspect_file, [root / name for name in names]))
-    readable = [i for i, (_, reason) in enumerate(findings) if reason is None]
-    left_out = tuple((name, reason) for name, (_, reason) in zip(names, findings, strict=True) if reason is not None)
-    files = ImageFiles(
-        root,
-        tuple(names[i] for i in readable),
-        np.array([labels[i] for i in readable], dtype=np.int32),
-        tuple(findings[i][0] for i in readable),
-    )
-    return files, left_out
-
-
-def _inspect_file(path: Path) -> tuple[str, None] | tuple[None, str]:
-    """Returns a file's digest, or why it cannot be read."""
+    file = Path(path).expanduser().absolute()
+    expected = "Expected a CSV file with a header and the columns path,label and, if wanted, split and group"
     try:
-        content = path.read_bytes()
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            image.draft(image.mode, (1, 1))  # JPEG: the whole file is still parsed, but only an eighth of it computed
-            image.load()
-        return hashlib.sha256(content).hexdigest(), None
-    except Exception as error:  # decoders raise anything from OSError to SyntaxError on damaged files
-        return None, why_unreadable(path, error)
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, UnicodeError, ValueError) as error:
+        raise ValueError(f"The table cannot be read ({error}). {expected}. Received: {str(path)!r}") from None
+    unknown = [column for column in table.columns if column not in COLUMNS]
+    if unknown or not isinstance(table.index, pd.RangeIndex) or not {"path", "label"}.issubset(table.columns):
+        raise ValueError(f"{expected}. Received: {', '.join(map(repr, table.columns))} in {str(path)!r}")
+
+    entries, first_row = [], {}
+    for row, cells in enumerate(table.to_dict("records"), start=2):
+        name = cells["path"].strip().replace("\\", "/")
+        if not name or not cells["label"].strip():
+            raise ValueError(f"Row {row} has no path or no label. Received: {cells} in {str(path)!r}")
+        if name in first_row:
+            raise ValueError(
+                f"Rows {first_row[name]} and {row} have the same path. Received: {name!r} in {str(path)!r}"
+            )
+        first_row[name] = row
+        split = cells.get("split", "").strip().lower()
+        if (split and split not in SPLIT_NAMES) or (not split and any(entry.split for entry in entries)):
+            raise ValueError(
+                f"The split in row {row} must be train, val or test, in every row or in none. "
+                f"Received: {split!r} in {str(path)!r}"
+            )
+        group = cells.get("group", "").strip() or None
+        entries.append(Entry(name, cells["label"].strip(), SPLIT_NAMES.get(split), group))
+    class_names = tuple(sorted({entry.class_name for entry in entries}))
+    if len(class_names) < 2:
+        raise ValueError(f"Two classes or more are needed. {expected}. Received: {class_names} in {str(path)!r}")
+    provenance = Provenance(title=file.stem, source="your own table", licence="not stated")
+    return Listing(file.stem, file.parent, class_names, tuple(entries), (), provenance)
 
 
-def _list_images(folder: Path) -> tuple[list[Path], int]:
-    """Returns the image files below a folder, sorted, and the number of files that are no images by their ending."""
-    images, others = [], 0
-    for parent, subfolders, files in os.walk(folder):
-        subfolders[:] = [name for name in subfolders if not _is_hidden(name)]
-        for name in files:
-            if _is_hidden(name):
-                continue
-            if name.lower().endswith(SUFFIXES):
-                images.append(Path(parent, name))
-            else:
-                others += 1
-    return sorted(images, key=lambda image: image.relative_to(folder).as_posix()), others
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in SYSTEM_FILES
+def _split_folders(root: Path) -> dict[Path, str]:
+    """Maps subfolders to splits, if that is what all of them are; empty if they are classes."""
+    folders = [child for child in sorted(root.iterdir()) if child.is_dir() and not is_hidden(child.name)]
+    if not folders or not all(folder.name.lower() in SPLIT_NAMES for folder in folders):
+        return {}
+    splits = {folder: SPLIT_NAMES[folder.name.lower()] for folder in folders}
+    names = [folder.name for folder in folders]
+    if "train" not in splits.values() or len(set(splits.values())) < len(splits):
+        raise ValueError(
+            "These subfolders are splits. One of them must be called train, and each split may be there once. "
+            f"Received: {names}"
+        )
+    return splits

@@ -54,6 +54,7 @@ def from_files(
     batch_size: int | None = 32,
     *,
     shuffle: bool = False,
+    balanced: bool = False,
     seed: int = 0,
 ) -> tf.data.Dataset:
     """Serves image files as batches: read, decoded, resized, in the order of `from_arrays`.
@@ -64,13 +65,14 @@ def from_files(
         resize_mode: See `preprocessing.resize`.
         batch_size: Images in a batch; the last may have fewer. None leaves them single.
         shuffle: Whether each epoch comes in a new order.
+        balanced: Whether each epoch has as many images of one class as of another, see `ImageDataset.batches`.
         seed: Decides these orders, together with the number of the epoch.
 
     Returns:
         Dataset of `(uint8 (batch, image_size, image_size, 3), int32 (batch,))` with known cardinality. Resized pixels
         are rounded to whole numbers, so that keeping them as uint8 changes nothing.
     """
-    read = _reader(files)
+    read = _reader(files, image_size, resize_mode)
     with tf.device("CPU:0"):
         labels = tf.constant(files.labels)
 
@@ -78,13 +80,19 @@ def from_files(
         image = preprocessing.resize(read(index), image_size, resize_mode)
         return tf.cast(tf.round(image), tf.uint8), labels[index]
 
-    indices = _order(len(files), shuffle, seed)
+    indices = _order(files.labels, shuffle, balanced, seed)
     examples = indices.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return examples if batch_size is None else examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
 def from_arrays(
-    inputs: np.ndarray, labels: np.ndarray, batch_size: int = 32, *, shuffle: bool = False, seed: int = 0
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int = 32,
+    *,
+    shuffle: bool = False,
+    balanced: bool = False,
+    seed: int = 0,
 ) -> tf.data.Dataset:
     """Serves arrays as batches, in exactly the order in which `ImageDataset.batches` serves images.
 
@@ -95,6 +103,7 @@ def from_arrays(
         labels: Integer array `(n,)`.
         batch_size: Rows in a batch; the last may have fewer.
         shuffle: Whether each epoch comes in a new order.
+        balanced: Whether each epoch has as many images of one class as of another, see `ImageDataset.batches`.
         seed: Decides these orders, together with the number of the epoch.
 
     Returns:
@@ -109,7 +118,7 @@ def from_arrays(
         batch = tf.ensure_shape(batch, (None, *inputs.shape[1:]))
         return tf.cast(batch, tf.float32), tf.ensure_shape(batch_labels, (None,))
 
-    indices = _order(len(inputs), shuffle, seed).batch(batch_size)
+    indices = _order(labels, shuffle, balanced, seed).batch(batch_size)
     return indices.map(rows, num_parallel_calls=2, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
@@ -154,8 +163,10 @@ def images_per_second(stage: tf.data.Dataset, seconds: float = 2.0) -> float:
     return images / (time.perf_counter() - start)
 
 
-def _reader(files: ImageFiles) -> Callable:
+def _reader(files: ImageFiles, image_size: int | None = None, resize_mode: str = "crop") -> Callable:
     """Returns a function that maps a position to that file's pixels, uint8 `(height, width, 3)`.
+
+    With a size they come at the scale that is enough for it, see `preprocessing.read_rgb`.
 
     Pillow decodes, not TensorFlow, whose decoders ignore EXIF orientation, know fewer formats, and refuse slightly
     damaged files that passed the scan, in the middle of an epoch. Resizing takes longer than either.
@@ -164,7 +175,7 @@ def _reader(files: ImageFiles) -> Callable:
         paths = tf.constant([os.fsencode(files.root / name) for name in files.names])
 
     def decode(path: bytes) -> np.ndarray:
-        return np.asarray(preprocessing.read_rgb(os.fsdecode(path)))
+        return np.asarray(preprocessing.read_rgb(os.fsdecode(path), image_size, resize_mode))
 
     def read(index: tf.Tensor) -> tf.Tensor:
         return tf.ensure_shape(tf.numpy_function(decode, [paths[index]], tf.uint8), (None, None, 3))
@@ -172,14 +183,30 @@ def _reader(files: ImageFiles) -> Callable:
     return read
 
 
-def _order(count: int, shuffle: bool, seed: int) -> tf.data.Dataset:
-    """The positions 0 to count - 1, in a new order each epoch if `shuffle`.
+def _order(labels: np.ndarray, shuffle: bool, balanced: bool, seed: int) -> tf.data.Dataset:
+    """The positions 0 to n - 1, in a new order each epoch if `shuffle`, drawn evenly from the classes if `balanced`.
 
     Not `Dataset.shuffle`: its order depends on the global seed as well.
     """
-    if not shuffle:
-        return tf.data.Dataset.range(count)
-    return _every_epoch(lambda random: random.permutation(count), (count,), seed, ORDER)
+    count = len(labels)
+    if balanced and shuffle:
+        return _every_epoch(lambda random: _balanced(labels, random), (count,), seed, ORDER)
+    if balanced:
+        raise ValueError("balanced draws at random, so it needs shuffle=True. Received: shuffle=False")
+    if shuffle:
+        return _every_epoch(lambda random: random.permutation(count), (count,), seed, ORDER)
+    return tf.data.Dataset.range(count)
+
+
+def _balanced(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Draws as many positions as there are labels, evenly from all classes, without repeats while these last."""
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    each = -(-len(labels) // len(classes))
+    drawn = [
+        np.concatenate([random.permutation(members) for _ in range(-(-each // len(members)))])[:each]
+        for members in classes
+    ]
+    return random.permutation(np.concatenate(drawn))[: len(labels)]
 
 
 def _every_epoch(draw: Callable, shape: tuple[int, ...], seed: int, stream: int) -> tf.data.Dataset:

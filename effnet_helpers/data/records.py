@@ -51,12 +51,45 @@ class ImageFiles:
         )
 
 
+@dataclass(frozen=True)
+class PassedOver:
+    """A file or folder that is not taken for a picture, and why: `trait` is a finding of `audit.KINDS`."""
+
+    name: str
+    trait: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture of a listing, before anybody looked into it: its class, and its split and group if they are given."""
+
+    name: str
+    class_name: str
+    split: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """What a folder or table says is in it. Names of entries are relative to `root`, with forward slashes."""
+
+    name: str
+    root: Path
+    class_names: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    passed_over: tuple[PassedOver, ...]
+    provenance: Provenance
+
+
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """What a source found: its images before they are split.
+    """What a source found: its readable images before they are split.
 
-    `left_out` holds `(name, reason)` of files that cannot be read, `ignored` counts files that are no images.
-    `given_splits` says for each image which split its publishers put it in, or is None.
+    `left_out` holds `(name, reason)` of pictures that cannot be used, `passed_over` what was not taken for a picture.
+    `given_splits` says for each image which split its publishers put it in, or is None. `groups` names for each image
+    what it belongs to and must not be split from, such as a video, or is None. `wordnet_ids` has one id a class where
+    the classes are ImageNet's, else is empty.
     """
 
     name: str
@@ -64,5 +97,7 @@ class Collection:
     files: ImageFiles
     provenance: Provenance
     left_out: tuple[tuple[str, str], ...] = ()
-    ignored: int = 0
+    passed_over: tuple[PassedOver, ...] = ()
     given_splits: np.ndarray | None = None
+    groups: tuple[str, ...] | None = None
+    wordnet_ids: tuple[str, ...] = ()

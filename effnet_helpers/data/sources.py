@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import os
+from dataclasses import replace
+from pathlib import Path
 
 from effnet_helpers.data import tfds
-from effnet_helpers.data.folder import find_folder
-from effnet_helpers.data.records import Collection, Provenance
+from effnet_helpers.data.archives import extract
+from effnet_helpers.data.collect import collect
+from effnet_helpers.data.folder import list_folder, list_table
+from effnet_helpers.data.records import Collection, Entry, Listing, PassedOver, Provenance
 
 import conformal_clip_data
 
 FORMS = {
     "textile": "the embedded benchmark of simulated textile",
-    "folder:PATH": "your own pictures, one subfolder a class",
+    "folder:PATH": "your own pictures: PATH/class/* or PATH/{train,val,test}/class/*; or an archive (zip, tar) of them",
+    "csv:FILE": "your own table with the columns path,label and, if wanted, split and group",
     "stanford_dogs": "120 breeds, through tensorflow_datasets",
-    "tfds:NAME": "any other set of tensorflow_datasets",
+    "tfds:NAME": "any other set of tensorflow_datasets, as NAME, NAME/CONFIG or NAME:VERSION",
 }
 
 TEXTILE = Provenance(
@@ -33,7 +39,7 @@ def parse_spec(spec: str) -> tuple[str, str]:
         spec: One of the forms in `FORMS`.
 
     Returns:
-        The kind of source (`"textile"`, `"folder"` or `"tfds"`) and its argument, a path or a name.
+        The kind of source (`"textile"`, `"folder"`, `"csv"` or `"tfds"`) and its argument, a path or a name.
 
     Raises:
         ValueError: If `spec` has none of these forms.
@@ -43,7 +49,7 @@ def parse_spec(spec: str) -> tuple[str, str]:
         return "textile", ""
     if spec == "stanford_dogs":
         return "tfds", "stanford_dogs"
-    if kind in ("folder", "tfds") and argument:
+    if kind in ("folder", "csv", "tfds") and argument:
         return kind, argument
     forms = "".join(f"\n  {form}: {meaning}" for form, meaning in FORMS.items())
     heads = {form.partition(":")[0]: form for form in FORMS}
@@ -52,22 +58,70 @@ def parse_spec(spec: str) -> tuple[str, str]:
     raise ValueError(f"A data set is specified in one of these forms:{forms}{hint}\nReceived: {spec!r}")
 
 
-def find(spec: str) -> Collection:
+def find(spec: str, limit_per_class: int | None = None) -> Collection:
     """Finds the images that a specification names.
 
     Args:
         spec: One of the forms in `FORMS`.
+        limit_per_class: How many images of each class are wanted at most, so that a large published set need not be
+            read to its end.
 
     Returns:
-        The `Collection`.
+        The `Collection`, which may hold more than the limit.
 
     Raises:
         ValueError: If `spec` has none of these forms, or what it names cannot be used.
         tfds.NotPreparedError: If a set of tensorflow_datasets is not there and cannot be fetched.
     """
     kind, argument = parse_spec(spec)
-    if kind == "folder":
-        return find_folder(argument)
+    return tfds.find_tfds(argument, limit_per_class) if kind == "tfds" else collect(list_files(spec))
+
+
+def list_files(spec: str) -> Listing:
+    """Lists the files that a specification names, without opening them.
+
+    Args:
+        spec: One of the forms in `FORMS`.
+
+    Returns:
+        The `Listing`; of a set of tensorflow_datasets, of its images as they were written to the cache.
+
+    Raises:
+        ValueError: If `spec` has none of these forms, or what it names cannot be listed.
+        tfds.NotPreparedError: If a set of tensorflow_datasets is not there and cannot be fetched.
+    """
+    kind, argument = parse_spec(spec)
+    if kind == "csv":
+        return list_table(argument)
     if kind == "tfds":
-        return tfds.find_tfds(argument)
-    return find_folder(conformal_clip_data.textile_simulated_root(), name="textile", provenance=TEXTILE)
+        return _as_listing(tfds.find_tfds(argument))
+    if kind == "textile":
+        return list_folder(conformal_clip_data.textile_simulated_root(), name="textile", provenance=TEXTILE)
+    path = Path(argument).expanduser()
+    if not path.is_file():
+        return list_folder(argument)
+    extracted = extract(path)
+    listing = list_folder(extracted.root, name=path.name.partition(".")[0])
+    skipped = tuple(PassedOver(name, "unsafe", reason) for name, reason in extracted.skipped)
+    return replace(listing, passed_over=listing.passed_over + skipped)
+
+
+def _as_listing(found: Collection) -> Listing:
+    files = found.files
+    given = found.given_splits.tolist() if found.given_splits is not None else [None] * len(files)
+    entries = [
+        Entry(name, found.class_names[label], split)
+        for name, label, split in zip(files.names, files.labels, given, strict=True)
+    ]
+    unread = tuple(PassedOver(name, "unreadable", reason) for name, reason in found.left_out)
+    passed_over = (*found.passed_over, *unread)
+    return Listing(found.name, files.root, found.class_names, tuple(entries), passed_over, found.provenance)
+
+
+def spec_of_path(spec: str | os.PathLike) -> str:
+    """Turns the path of a folder, an archive or a table into a specification; leaves specifications as they are."""
+    path = Path(spec).expanduser()
+    is_path = path.exists() or (":" not in str(spec) and (os.sep in str(spec) or path.suffix))
+    if not is_path or spec == "textile":
+        return str(spec)
+    return f"csv:{spec}" if path.suffix.lower() == ".csv" else f"folder:{spec}"

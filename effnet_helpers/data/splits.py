@@ -3,51 +3,94 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 
 def split_by_hash(
-    names: Sequence[str], labels: Sequence[int], seed: int = 0, val_fraction: float = 2 / 15, test_fraction: float = 0.2
-) -> dict[str, np.ndarray]:
-    """Cuts images into train, val and test: disjoint, stratified, and the same on every machine.
+    names: Sequence[str], labels: Sequence[int], seed: int = 0, val_fraction: float = 2 / 15,
+    test_fraction: float = 0.2, groups: Sequence[str] | None = None,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Cuts images into train, val and test: disjoint, stratified, groups whole, and the same on every machine.
 
-    Within each class the images are put in the order of a hash of seed and name; the first go to test, the next to
-    val, the rest to train. The order in which files are listed does not matter, and neither do files added to other
+    Within each class the groups are put in the order of a hash of seed and name; from the front they go to test, then
+    to val, the rest to train. The order in which files are listed does not matter, and neither do files added to other
     classes. Fractions of an image are rounded so that the totals over all classes come out even.
 
     Args:
         names: Names of the images, unique, relative to the data set.
         labels: The class of each image.
         seed: Another seed gives another split. Not the seed of training.
-        val_fraction: Share of each class for validation; at least one image unless it is 0.
+        val_fraction: Share of each class for validation; at least one group unless it is 0.
         test_fraction: The same for testing.
+        groups: What each image belongs to and must not be split from, such as a video. Each is a group of its own if
+            None. Groups with images of several classes are put in order among those with images of the same classes.
 
     Returns:
         `{"train": …, "val": …, "test": …}`: int64 arrays of positions in `names`, each in the order of the names.
 
     Raises:
-        ValueError: If a class has fewer than three images, or the fractions leave nothing to train on.
+        ValueError: If a class has too few images or groups for all splits, or the fractions leave nothing to train on.
     """
     if val_fraction < 0 or test_fraction < 0 or val_fraction + test_fraction >= 1:
         raise ValueError(f"val and test must leave images to train on. Received: {val_fraction=}, {test_fraction=}")
-    ranked = sorted(range(len(names)), key=lambda i: hash_key(names[i], seed))
-    classes = sorted(set(labels))
+    groups, members, strata = names if groups is None else groups, {}, {}
+    for i in sorted(range(len(names)), key=lambda i: (hash_key(groups[i], seed), names[i])):
+        members.setdefault(groups[i], []).append(i)
+    for unit in members.values():
+        strata.setdefault(tuple(sorted({labels[i] for i in unit})), []).append(unit)
     splits = {"train": [], "val": [], "test": []}
-    for position, label in enumerate(classes):
-        members = [i for i in ranked if labels[i] == label]
-        if len(members) < 3:
-            raise ValueError(f"class {label} needs 3 images or more. Received: {[names[i] for i in members]}")
-        rounding = (position + 0.5) / len(classes)
-        n_test = max(1, int(len(members) * test_fraction + rounding)) if test_fraction else 0
-        n_test = min(n_test, len(members) - 2)
-        n_val = max(1, int(len(members) * val_fraction + rounding)) if val_fraction else 0
-        n_val = min(n_val, len(members) - n_test - 1)
-        splits["test"] += members[:n_test]
-        splits["val"] += members[n_test : n_test + n_val]
-        splits["train"] += members[n_test + n_val :]
+    for position, stratum in enumerate(sorted(strata)):
+        units, total = strata[stratum], sum(map(len, strata[stratum]))
+        rounding = (position + 0.5) / len(strata)
+        for split, fraction, left in (("test", test_fraction, 1 + (val_fraction > 0)), ("val", val_fraction, 1)):
+            if fraction and len(units) > left:
+                splits[split] += take_units(units, max(1, int(total * fraction + rounding)), left)
+        splits["train"] += [i for unit in units for i in unit]
+    empty = {"val": val_fraction == 0, "test": test_fraction == 0, "train": False}
+    check_classes(names, labels, {split: part for split, part in splits.items() if not empty[split]})
     return {name: np.array(sorted(part, key=lambda i: names[i]), dtype=np.int64) for name, part in splits.items()}
+
+
+def take_units(units: list[list[int]], room: int, left: int) -> list[int]:
+    """Takes whole groups of images from the front of a list as long as they fit.
+
+    Args:
+        units: The groups, in order. What is taken is removed.
+        room: How many images are wanted. A group that is larger than what remains of it is passed by; if all are, the
+            smallest is taken.
+        left: How many groups must be left over.
+
+    Returns:
+        The images taken.
+    """
+    taken, passed = [], []
+    for unit in units:
+        fits = len(unit) <= room and len(units) - len(taken) > left
+        (taken if fits else passed).append(unit)
+        room -= len(unit) if fits else 0
+    if not taken:
+        taken = [min(passed, key=len)]
+        passed.remove(taken[0])
+    units[:] = passed
+    return [i for unit in taken for i in unit]
+
+
+def check_classes(names: Sequence[str], labels: Sequence[int], splits: dict[str, list[int]]) -> None:
+    """Raises a ValueError if a class is missing from one of these splits."""
+    present = {split: {labels[i] for i in part} for split, part in splits.items()}
+    for label in sorted(set(labels)):
+        missing = [split for split, found in present.items() if label not in found]
+        if missing:
+            received = [name for name, other in zip(names, labels, strict=True) if other == label]
+            raise ValueError(
+                f"Class {label} has too few images, or groups of images, for the splits {', '.join(splits)}: none is "
+                f"left for {', '.join(missing)}. Received: {len(received)} images, such as {received[:3]}"
+            )
 
 
 def hash_key(name: str, seed: int) -> str:
@@ -55,8 +98,14 @@ def hash_key(name: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).hexdigest()
 
 
+def check_limit(limit_per_class: int) -> None:
+    """Raises a ValueError unless `limit_per_class` is an integer, 3 or more, the fewest that fill three splits."""
+    if isinstance(limit_per_class, bool) or not isinstance(limit_per_class, int) or limit_per_class < 3:
+        raise ValueError(f"limit_per_class must be None or an integer, 3 or more. Received: {limit_per_class!r}")
+
+
 def limit_by_hash(names: Sequence[str], labels: Sequence[int], seed: int, limit_per_class: int) -> np.ndarray:
-    """Keeps the first images of each class in the order that `split_by_hash` uses.
+    """Keeps the first images of each class in the order that `split_by_hash` uses for single images.
 
     Args:
         names: Names of the images.
@@ -68,10 +117,9 @@ def limit_by_hash(names: Sequence[str], labels: Sequence[int], seed: int, limit_
         int64 array of positions in `names`, ascending.
 
     Raises:
-        ValueError: If `limit_per_class` is below 3, the fewest that fill three splits.
+        ValueError: If `limit_per_class` is below 3.
     """
-    if isinstance(limit_per_class, bool) or not isinstance(limit_per_class, int) or limit_per_class < 3:
-        raise ValueError(f"limit_per_class must be None or an integer, 3 or more. Received: {limit_per_class!r}")
+    check_limit(limit_per_class)
     ranked = sorted(range(len(names)), key=lambda i: hash_key(names[i], seed))
     taken = dict.fromkeys(labels, 0)
     kept = []
@@ -80,3 +128,59 @@ def limit_by_hash(names: Sequence[str], labels: Sequence[int], seed: int, limit_
         if taken[labels[i]] <= limit_per_class:
             kept.append(i)
     return np.array(sorted(kept), dtype=np.int64)
+
+
+def groups_by_pattern(names: Sequence[str], pattern: str) -> tuple[str, ...]:
+    """Names a group for each image by what a regular expression finds in the image's name.
+
+    Args:
+        names: Names of the images.
+        pattern: A regular expression; its first group, or all of it if it has none, names the group.
+            `"plate[0-9]+"` finds "plate07" in "sick/plate07_patch3.png".
+
+    Returns:
+        One name an image.
+
+    Raises:
+        ValueError: If it is no regular expression, or does not occur in every name.
+    """
+    try:
+        expression = re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"group_by must be a regular expression ({error}). Received: {pattern!r}") from None
+    found = [expression.search(name) for name in names]
+    without = [name for name, match in zip(names, found, strict=True) if match is None]
+    if without:
+        raise ValueError(
+            f"group_by must occur in the name of every image; {len(without)} of {len(names)} are without, "
+            f"such as {without[:3]}. Received: {pattern!r}"
+        )
+    return tuple(match[1] if expression.groups else match[0] for match in found)
+
+
+def join_copies(names: Sequence[str], digests: Sequence[str], groups: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Names groups such that images with the same contents are in one, and what was in one group stays in one.
+
+    Args:
+        names: Names of the images.
+        digests: A digest of each image's contents.
+        groups: The groups so far; each image is its own if None.
+
+    Returns:
+        One name an image: that of its group, or of the first of several groups that copies join.
+    """
+    groups = tuple(names if groups is None else groups)
+    # Images are nodes; each is tied to the first image of its group and to the first image with its contents.
+    ties = [*_ties_to_first(groups), *_ties_to_first(digests)]
+    sources, targets = np.array(ties).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(ties), dtype=bool), (sources, targets)), shape=(len(names), len(names)))
+    _, component = connected_components(graph, directed=False)
+    first: dict[int, str] = {}
+    for number, group in sorted(zip(component.tolist(), groups, strict=True)):
+        first.setdefault(number, group)
+    return tuple(first[number] for number in component.tolist())
+
+
+def _ties_to_first(values: Sequence[str]) -> list[tuple[int, int]]:
+    first: dict[str, int] = {}
+    return [(i, first.setdefault(value, i)) for i, value in enumerate(values)]

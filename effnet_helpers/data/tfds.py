@@ -6,188 +6,237 @@ a set is a folder like any other: one pipeline, one way to split, any image at a
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import re
 import shutil
 import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from effnet_helpers import network, runtime
-from effnet_helpers.data.folder import inspect
-from effnet_helpers.data.records import Collection, ImageFiles, Provenance
+from effnet_helpers import imagenet, runtime
+from effnet_helpers.data.collect import inspect
+from effnet_helpers.data.records import Collection, ImageFiles, PassedOver, Provenance
+from effnet_helpers.data.tfds_prepare import NotPreparedError as NotPreparedError  # part of this module's interface
+from effnet_helpers.data.tfds_prepare import damaged, first_line, import_tfds, prepare
 
 import numpy as np
+import tensorflow as tf
 
-WORDNET_NAME = re.compile(r"n\d{8}-(.+)")  # ImageNet's identifier, a hyphen, the name
+INDEX = "index.json"
+WORDNET_LABEL = re.compile(r"(n\d{8})(?:-(.+))?")  # ImageNet's identifier, in some sets with a hyphen and the name
+SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"BM": ".bmp", b"RIFF": ".webp"}
 NOTES = {
     "stanford_dogs": "Cut from ImageNet: networks trained on ImageNet have probably seen these test images.",
 }
 
 
-class NotPreparedError(RuntimeError):
-    """A set of tensorflow_datasets is not on this computer and cannot be fetched now."""
-
-
-def find_tfds(name: str) -> Collection:
+def find_tfds(name: str, limit_per_class: int | None = None) -> Collection:
     """Finds the images of a set of tensorflow_datasets; fetches and prepares it where that was never done.
 
-    A test split and a validation split made by its publishers are kept; where there is only a validation split, it
-    becomes the test split.
+    A test split and a validation split made by its publishers are kept; where only the validation split has labels,
+    it becomes the test split. A set with one split is all train, whatever that is called. Records without a label are
+    counted in `passed_over`.
 
     Args:
-        name: The set's name, with config and version if wanted: `"stanford_dogs"`, `"beans"`, `"cars196:2.1.0"`.
+        name: The set's name, with config and version if wanted: `"stanford_dogs"`, `"beans"`, `"cars196:2.1.0"`,
+            `"imagenette/160px-v2"`.
+        limit_per_class: Takes so many images of each class from each split, the first in the order of the records,
+            which tfds shuffled when it prepared them. What comes behind them is not read.
 
     Returns:
         A `Collection`.
 
     Raises:
         ValueError: If there is no such set, or it has no pair of an image and one class label.
-        NotPreparedError: If the set is not there and cannot be fetched.
+        NotPreparedError: If the set is not there and cannot be fetched, or is damaged.
     """
-    tfds = _import_tfds()
-    try:
-        builder = tfds.builder(name)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        raise ValueError(
-            f"tensorflow_datasets cannot make such a set: {str(error).splitlines()[0]} "
-            f"The catalogue: tensorflow.org/datasets/catalog. Received: {name!r}"
-        ) from None
+    tfds = import_tfds()
+    builder = _builder(tfds, name)
     image_key, label_key = _image_and_label(tfds, builder)
-    if not builder.data_path.exists():  # tfds moves a set to this path when it is complete, never before
-        _prepare(tfds, builder)
-    root, index = _unpack(tfds, builder, image_key, label_key)
+    prepare(builder)
+    root, index = _written_out(tfds, builder, image_key, label_key, limit_per_class)
 
+    kept = set(_first_of_each_class(index["names"] + [file for file, _ in index["left_out"]], limit_per_class))
     files = ImageFiles(
         root,
         tuple(index["names"]),
         np.array(index["labels"], dtype=np.int32),
         tuple(index["digests"]),
     )
-    provenance = Provenance(
-        title=builder.name,
-        source=f"tensorflow_datasets {builder.info.full_name}, {builder.info.homepage}",
-        licence=builder.info.redistribution_info.license or "not stated by tensorflow_datasets; see its homepage",
-        citation=builder.info.citation,
-        note=NOTES.get(builder.name, ""),
-    )
+    files = files.take(np.flatnonzero([file in kept for file in files.names]))
+    splits = [file.partition("/")[0] for file in files.names]
+    if "train" not in splits:
+        raise ValueError(f"{builder.name!r} has no readable image with a label to train on. Received: {name!r}")
+    if "test" not in splits:
+        splits = ["test" if split == "val" else split for split in splits]
+    class_names, wordnet_ids = _classes(builder.info.features[label_key].names)
     return Collection(
         name=builder.name,
-        class_names=tuple(readable_name(label) for label in builder.info.features[label_key].names),
+        class_names=class_names,
         files=files,
-        provenance=provenance,
-        left_out=tuple((file, reason) for file, reason in index["left_out"]),
-        given_splits=np.array([file.partition("/")[0] for file in files.names]),
+        provenance=Provenance(
+            title=builder.name,
+            source=f"tensorflow_datasets {builder.info.full_name}, {builder.info.homepage}",
+            licence=builder.info.redistribution_info.license or "not stated by tensorflow_datasets; see its homepage",
+            citation=builder.info.citation,
+            note=NOTES.get(builder.name, ""),
+        ),
+        left_out=tuple((file, reason) for file, reason in index["left_out"] if file in kept),
+        passed_over=tuple(
+            PassedOver(split, "no_class", f"{count} records without a label")
+            for split, count in index["unlabelled"].items()
+        ),
+        given_splits=np.array(splits),
+        wordnet_ids=wordnet_ids,
     )
 
 
-def readable_name(label: str) -> str:
-    """Turns `"n02085620-japanese_spaniel"` into `"Japanese spaniel"` and leaves other names as they are."""
-    match = WORDNET_NAME.fullmatch(label)
-    if not match:
-        return label
-    words = match[1].replace("_", " ")
-    return words[0].upper() + words[1:]
-
-
-def _import_tfds() -> ModuleType:
-    with runtime.filtered_stderr():
-        import tensorflow_datasets as tfds
-    tfds.disable_progress_bar()
-    return tfds
+def _builder(tfds: ModuleType, name: str) -> Any:
+    folder = os.environ.get("TFDS_DATA_DIR")  # asked here, because tfds asks only once, when it is imported
+    try:
+        return tfds.builder(name, data_dir=Path(folder).expanduser() if folder else None)
+    except Exception as error:  # anything from a set that does not exist to a package that it needs
+        raise ValueError(
+            f"tensorflow_datasets cannot make such a set: {first_line(error)} "
+            f"The catalogue: tensorflow.org/datasets/catalog. Received: {name!r}"
+        ) from None
 
 
 def _image_and_label(tfds: ModuleType, builder: Any) -> tuple[str, str]:
     """Returns the names of the one image and the one class label among a set's features."""
     features = builder.info.features
-    items = dict(features.items()) if hasattr(features, "items") else {}
-    images = [key for key, feature in items.items() if isinstance(feature, tfds.features.Image)]
-    labels = [key for key, feature in items.items() if isinstance(feature, tfds.features.ClassLabel)]
-    pair = builder.info.supervised_keys or (*images, *labels)
+    items = dict(features.items()) if hasattr(features, "items") else {"": features}
+    # tfds keeps float images as four bytes a pixel that only look like a picture
+    images = [k for k, item in items.items() if isinstance(item, tfds.features.Image) and item.np_dtype != np.float32]
+    labels = [k for k, item in items.items() if isinstance(item, tfds.features.ClassLabel)]
+    keys = builder.info.supervised_keys
+    pair = keys[:2] if keys else (*images, *labels)  # a third key is a weight or a remark
     if len(pair) == 2 and pair[0] in images and pair[1] in labels:
         return pair
+    kinds = ", ".join(f"{key!r} ({type(item).__name__})" for key, item in sorted(items.items()))
     raise ValueError(
-        f"{builder.name!r} has no pair of an image and one class label. Received: the features {sorted(items)}"
+        f"{builder.name!r} has no pair of one image of whole numbers and one class label. Received: the features "
+        f"{kinds}; for training it names {keys}"
     )
 
 
-def _prepare(tfds: ModuleType, builder: Any) -> None:
-    """Downloads and prepares a set, or says within seconds why not and what to do instead."""
-    urls = builder.url_infos
-    size = tfds.core.units.Size(sum(info.size for info in urls.values())) if urls else "unknown size"
-    where = str(builder.data_path).replace(str(Path.home()), "~", 1)
-    problem = network.why_unreachable(next(iter(urls))) if urls else ""
-    if not problem:
-        print(f"{builder.name}: downloading {size} and preparing it in {where}, once", flush=True)
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):  # tfds says the same at greater length
-                builder.download_and_prepare()
-        except Exception as error:  # a download can fail in more ways than tfds has names for
-            problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no details'}"
-    if problem:
-        raise NotPreparedError(
-            f"{builder.name!r} is not on this computer and could not be fetched ({problem}).\n"
-            f"Download size: {size}. Place: {where}\n"
-            "Three ways forward:\n"
-            f"  1. connect to the internet once and run: tfds build {builder.name}\n"
-            "  2. set TFDS_DATA_DIR to a folder in which it is prepared already\n"
-            '  3. use dataset="textile", which is embedded and needs no network'
-        )
+def _classes(labels: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns readable names of classes, and their WordNet ids where all of them are classes of ImageNet's 1,000.
+
+    `"n02085620-japanese_spaniel"` becomes `"Japanese spaniel"`, `"n01440764"` becomes `"tench"`.
+    """
+    matches = [WORDNET_LABEL.fullmatch(label) for label in labels]
+    indices = [match and imagenet.class_index(match[1]) for match in matches]
+    if None in indices:
+        return tuple(labels), ()
+    ids = tuple(match[1] for match in matches)
+    given = [match[2] for match in matches]
+    names = [_readable(name) if name else imagenet.class_name(i) for name, i in zip(given, indices, strict=True)]
+    counts = Counter(names)  # ImageNet has a crane that flies and one that lifts
+    return tuple(f"{name} ({id})" if counts[name] > 1 else name for name, id in zip(names, ids, strict=True)), ids
 
 
-def _unpack(tfds: ModuleType, builder: Any, image_key: str, label_key: str) -> tuple[Path, dict]:
+def _readable(name: str) -> str:
+    words = name.replace("_", " ")
+    return words[0].upper() + words[1:]
+
+
+def _written_out(
+    tfds: ModuleType, builder: Any, image_key: str, label_key: str, limit_per_class: int | None
+) -> tuple[Path, dict]:
     """Writes a prepared set out as image files, once, and returns their folder and what is known of them."""
     # The description of a prepared set changes with its contents, so that two sets of one name are never mixed up.
     state = sha256((Path(builder.data_path) / "dataset_info.json").read_bytes()).hexdigest()[:12]
     root = runtime.cache_dir() / "tfds" / f"{builder.info.full_name.replace('/', '-')}-{state}"
-    index_file = root / "index.json"
-    if index_file.exists():
-        return root, json.loads(index_file.read_text())
-    print(f"{builder.name}: writing its images to the cache, once", flush=True)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=root.parent, prefix=f"{root.name}-"))  # becomes `root` when it is complete
-    try:
-        names, labels = [], []
-        for ours, theirs in _splits(builder.info.splits).items():
-            records = builder.as_dataset(
-                split=theirs,
-                decoders={image_key: tfds.decode.SkipDecoding()},
-                # one file of records after the other, so that an image's number is the same on every machine
-                read_config=tfds.ReadConfig(interleave_cycle_length=1),
-            )
-            for number, record in enumerate(records.as_numpy_iterator()):
-                content, label = record[image_key], int(record[label_key])
-                suffix = ".png" if content.startswith(b"\x89PNG") else ".jpg"
-                name = f"{ours}/{label:04d}/{number:07d}{suffix}"
-                (part / name).parent.mkdir(parents=True, exist_ok=True)
-                (part / name).write_bytes(content)
-                names.append(name)
+    if limit_per_class is not None and not (root / INDEX).exists():  # the whole set would do as well
+        root = root.with_name(f"{root.name}-first{limit_per_class}")
+    if not (root / INDEX).exists():
+        print(f"{builder.name}: writing its images to the cache, once", flush=True)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=root.parent, prefix=f"{root.name}-"))  # becomes `root` when it is complete
+        try:
+            _write_images(part, tfds, builder, image_key, label_key, limit_per_class)
+            if not (root / INDEX).exists():  # another process may have been faster
+                os.replace(part, root)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return root, json.loads((root / INDEX).read_text())
+
+
+def _write_images(
+    folder: Path, tfds: ModuleType, builder: Any, image_key: str, label_key: str, limit_per_class: int | None
+) -> None:
+    names, labels, unlabelled = [], [], Counter()
+    features = builder.info.features
+    images = [key for key in features if isinstance(features[key], tfds.features.Image)]
+    decoders = dict.fromkeys(images, tfds.decode.SkipDecoding())
+    for ours, theirs in _splits(builder).items():
+        taken = np.zeros(features[label_key].num_classes, dtype=int)
+        for number, content, label in _records(tfds, builder, theirs, decoders, image_key, label_key):
+            if label < 0:  # how tfds says that there is none, as in test splits of competitions
+                unlabelled[theirs] += 1
+            elif limit_per_class is None or taken[label] < limit_per_class:
+                taken[label] += 1
+                suffix = next((suffix for start, suffix in SUFFIXES.items() if content.startswith(start)), ".unknown")
+                names.append(f"{ours}/{label:04d}/{number:07d}{suffix}")
                 labels.append(label)
-        order = sorted(range(len(names)), key=names.__getitem__)
-        files, left_out = inspect(part, [names[i] for i in order], [labels[i] for i in order])
-        index = {
-            "names": files.names,
-            "labels": files.labels.tolist(),
-            "digests": files.digests,
-            "left_out": left_out,
-        }
-        (part / index_file.name).write_text(json.dumps(index))
-        if not index_file.exists():  # another process may have been faster
-            os.replace(part, root)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return root, json.loads(index_file.read_text())
+                (folder / names[-1]).parent.mkdir(parents=True, exist_ok=True)
+                (folder / names[-1]).write_bytes(content)
+            if limit_per_class is not None and taken.min() >= limit_per_class:
+                break
+    order = sorted(range(len(names)), key=names.__getitem__)
+    files, left_out = inspect(folder, [names[i] for i in order], [labels[i] for i in order])
+    index = {
+        "names": files.names,
+        "labels": files.labels.tolist(),
+        "digests": files.digests,
+        "left_out": left_out,
+        "unlabelled": unlabelled,
+    }
+    (folder / INDEX).write_text(json.dumps(index))
 
 
-def _splits(names: Any) -> dict[str, str]:
+def _records(
+    tfds: ModuleType, builder: Any, split: str, decoders: Any, image_key: str, label_key: str
+) -> Iterator[tuple[int, bytes, int]]:
+    """Yields number, encoded image and label of each record of a split, in the same order on every machine."""
+    # One file of records after the other. A cache of records would complain where not all are read.
+    config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    expected, number = builder.info.splits[split].num_examples, -1
+    try:
+        records = builder.as_dataset(split=split, decoders=decoders, read_config=config)
+        for number, record in enumerate(records.as_numpy_iterator()):
+            yield number, record[image_key], int(record[label_key])
+    except tf.errors.OpError as error:
+        raise damaged(builder, f"{type(error).__name__} while its {split} split was read") from None
+    if number + 1 != expected:
+        raise damaged(builder, f"its {split} split has {number + 1} records instead of {expected}")
+
+
+def _splits(builder: Any) -> dict[str, str]:
     """Maps train, val and test to the splits that a set has."""
+    names = list(builder.info.splits)
+    if "train" not in names and len(names) == 1:
+        return {"train": names[0]}
+    if "train" not in names:
+        raise ValueError(f"{builder.name!r} has no train split. Received: the splits {names}")
     validation = next((name for name in ("validation", "valid", "val") if name in names), None)
     splits = {"train": "train", "val": validation, "test": "test" if "test" in names else None}
-    if validation and "test" not in names:
-        splits |= {"val": None, "test": validation}
     return {ours: theirs for ours, theirs in splits.items() if theirs}
+
+
+def _first_of_each_class(names: Sequence[str], limit_per_class: int | None) -> list[str]:
+    """Returns the names with the lowest numbers of each class and split: the first in the order of the records."""
+    taken = Counter()
+    kept = []
+    for name in sorted(names):
+        folder = name.rpartition("/")[0]
+        taken[folder] += 1
+        if limit_per_class is None or taken[folder] <= limit_per_class:
+            kept.append(name)
+    return kept

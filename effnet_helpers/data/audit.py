@@ -1,0 +1,223 @@
+"""What is wrong, odd or doubtful about a collection of pictures, before anything is trained on it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from effnet_helpers.data.collect import FEWEST_IMAGES
+from effnet_helpers.data.records import Entry, Listing
+from effnet_helpers.data.scan import Scanned, scan, shown
+from effnet_helpers.data.similar import similar_pairs
+from effnet_helpers.data.sources import list_files, spec_of_path
+
+import pandas as pd
+
+SEVERITIES = ("error", "warning", "note")
+FEW_IMAGES = 20  # of a class, below which neither training nor its recall means much
+IMBALANCE = 3  # largest to smallest class, from which accuracy alone misleads
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of finding: `severity` is "error" (left out, or results will be wrong), "warning" (look at it) or "note"
+    (dealt with); `cure` says what to do.
+    """
+
+    severity: str
+    meaning: str
+    cure: str
+
+
+KINDS = {
+    # files that cannot be used
+    "unreadable": Kind("error", "cannot be opened", "check the link, the permission or the disk"),
+    "zero_bytes": Kind("error", "empty file", "copy it again, or delete it"),
+    "truncated": Kind("error", "truncated or damaged", "copy it again from its source, or delete it"),
+    "not_an_image": Kind("error", "no picture inside", "delete it; often a web page saved in place of a picture"),
+    "unsupported": Kind("error", "a kind of picture that is not read", "convert it to PNG or JPEG"),
+    "unsafe": Kind("error", "refused when the archive was unpacked", "unpack by hand what you trust"),
+    # files whose place or name is the matter
+    "no_class": Kind("warning", "not in the folder of a class", "move it into one, if it is a picture to learn from"),
+    "other_file": Kind("note", "no picture by name or content", "nothing to do"),
+    "hidden": Kind("note", "hidden or written by a file manager", "nothing to do"),
+    "unnamed_picture": Kind("warning", "a picture whose name does not say so", "rename it, to .jpg or what it is"),
+    "link_loop": Kind("warning", "a link that leads back to itself", "delete it"),
+    "bad_name": Kind("warning", "a name with bytes or characters that cannot be shown", "rename it"),
+    "wrong_extension": Kind("note", "another kind of picture than its name says", "rename it"),
+    # what is repaired while reading
+    "exif_rotated": Kind("note", "stored turned or mirrored", "turned upright while reading"),
+    "cmyk": Kind("note", "colours for print", "converted to RGB without a colour profile; compare one by eye"),
+    "bits16": Kind("note", "16 bits a channel", "scaled to 8 bits"),
+    "palette": Kind("note", "palette of colours", "converted to RGB"),
+    "alpha": Kind("note", "transparent", "laid on white"),
+    "animated": Kind("note", "several frames", "the first frame is used"),
+    # doubtful pictures
+    "tiny": Kind("warning", "shorter side below 32 pixels", "is there a larger original?"),
+    "gigantic": Kind("warning", "so many pixels that it may be an attack", "shrink it, if you trust it"),
+    "extreme_shape": Kind("warning", "more than 8 times as long as wide", 'crop it, or use resize_mode="pad"'),
+    # copies
+    "duplicate": Kind("note", "the same picture twice in its class", "kept in one split; delete one"),
+    "duplicate_across_classes": Kind("error", "the same picture in another class", "decide which class is right"),
+    "duplicate_across_splits": Kind("error", "the same picture in another split", "left out of the earlier split"),
+    "near_duplicate": Kind("warning", "looks like another picture", "if it shows the same thing, use group_by"),
+    # classes
+    "empty_class": Kind("error", "a class without readable pictures", "fill it, or delete its folder"),
+    "too_few": Kind("error", "a class with fewer pictures than splits", "add pictures, or delete its folder"),
+    "few": Kind("warning", f"a class with fewer than {FEW_IMAGES} pictures", "add pictures; its recall is a guess"),
+    "imbalance": Kind("warning", "far fewer pictures than the largest class", 'balance="class_weights" in training'),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """The findings on a collection.
+
+    Attributes:
+        name: What the collection is called.
+        pictures: How many files were taken for pictures.
+        usable: How many of them can be trained on.
+        findings: One row a finding: severity, finding, file, class, split, detail, cure. Most severe first. What
+            cannot be printed in a name is escaped.
+    """
+
+    name: str
+    pictures: int
+    usable: int
+    findings: pd.DataFrame
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """One row a kind of finding: severity, finding, meaning, how many, an example, cure."""
+        rows = [
+            {
+                "severity": KINDS[kind].severity,
+                "finding": kind,
+                "meaning": KINDS[kind].meaning,
+                "files": len(rows),
+                "example": rows["file"].iloc[0],
+                "cure": KINDS[kind].cure,
+            }
+            for kind, rows in self.findings.groupby("finding", sort=False)
+        ]
+        return pd.DataFrame(rows, columns=["severity", "finding", "meaning", "files", "example", "cure"])
+
+    def to_csv(self, path: str | os.PathLike) -> None:
+        """Writes all findings as a table in UTF-8."""
+        self.findings.to_csv(path, index=False, encoding="utf-8")
+
+    @property
+    def headline(self) -> str:
+        """The counts in one line."""
+        counts = Counter(self.findings["severity"])
+        told = ", ".join(f"{counts[severity]} {severity}{'s' * (counts[severity] != 1)}" for severity in SEVERITIES)
+        return f"{self.name}: {self.usable} of {self.pictures} pictures can be used; {told}"
+
+    def __str__(self) -> str:
+        lines = []
+        for row in self.summary.itertuples():
+            example = f", such as {row.example}" if row.example else ""
+            lines.append(f"{row.severity:>9}  {row.files} × {row.meaning}{example}; {row.cure}")
+        return "\n".join([self.headline, *lines])
+
+
+def audit(spec: str | os.PathLike, *, progress: Callable[[int, int], None] | None = None) -> Audit:
+    """Reads every file of a collection once and says what is wrong, odd or doubtful.
+
+    Args:
+        spec: A specification as for `data.load`, or the path of a folder, an archive or a table.
+        progress: Called now and then with the number of files read and the number there are.
+
+    Returns:
+        An `Audit`. Nothing is changed on disk.
+
+    Raises:
+        ValueError: If there is nothing there that could be listed.
+    """
+    listing = list_files(spec_of_path(spec))
+    entries = sorted(listing.entries, key=lambda entry: entry.name)
+    told = (lambda done: progress(done, len(entries))) if progress else None
+    scanned = scan(listing.root, [entry.name for entry in entries], looks=True, progress=told)
+    usable = [(entry, file) for entry, file in zip(entries, scanned, strict=True) if not file.problem]
+    found = [
+        *_passed_over(listing),
+        *_single_files(entries, scanned),
+        *_copies(usable),
+        *_similar(usable),
+        *_classes(listing, [entry for entry, _ in usable]),
+    ]
+    kinds = list(KINDS)
+    found.sort(key=lambda row: (SEVERITIES.index(row["severity"]), kinds.index(row["finding"]), row["file"]))
+    columns = ["severity", "finding", "file", "class", "split", "detail", "cure"]
+    return Audit(listing.name, len(entries), len(usable), pd.DataFrame(found, columns=columns))
+
+
+def _finding(kind: str, file: str, detail: str = "", class_name: str = "", split: str | None = None) -> dict[str, str]:
+    severity, cure = KINDS[kind].severity, KINDS[kind].cure
+    columns = {"file": shown(file), "class": shown(class_name), "split": split or "", "detail": shown(detail)}
+    return {"severity": severity, "finding": kind, **columns, "cure": cure}
+
+
+def _passed_over(listing: Listing) -> Iterator[dict[str, str]]:
+    for other in listing.passed_over:
+        yield _finding(other.trait, other.name, f"passed over: {other.reason}")
+
+
+def _single_files(entries: list[Entry], scanned: list[Scanned]) -> Iterator[dict[str, str]]:
+    for entry, file in zip(entries, scanned, strict=True):
+        for trait in file.traits:
+            # the last trait of a file with a problem is that problem
+            is_problem = bool(file.problem) and trait == file.traits[-1]
+            detail = f"left out: {file.problem}" if is_problem else ""
+            if trait in ("tiny", "gigantic", "extreme_shape") and not is_problem:
+                detail = f"{file.size[0]} × {file.size[1]} pixels"
+            yield _finding(trait, entry.name, detail, entry.class_name, entry.split)
+
+
+def _copies(usable: list[tuple[Entry, Scanned]]) -> Iterator[dict[str, str]]:
+    by_digest: dict[str, list[Entry]] = defaultdict(list)
+    for entry, file in usable:
+        by_digest[file.digest].append(entry)
+    for copies in by_digest.values():
+        for entry in copies:
+            others = [other for other in copies if other is not entry]
+            if elsewhere := [other.name for other in others if other.class_name != entry.class_name]:
+                yield _copy("duplicate_across_classes", entry, elsewhere)
+            if elsewhere := [other.name for other in others if other.split != entry.split]:
+                yield _copy("duplicate_across_splits", entry, elsewhere)
+            if beside := [other.name for other in others if other.class_name == entry.class_name]:
+                yield _copy("duplicate", entry, beside)
+
+
+def _copy(kind: str, entry: Entry, others: list[str]) -> dict[str, str]:
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    return _finding(kind, entry.name, f"the same as {others[0]}{more}", entry.class_name, entry.split)
+
+
+def _similar(usable: list[tuple[Entry, Scanned]]) -> Iterator[dict[str, str]]:
+    once = {file.digest: (entry, file) for entry, file in reversed(usable)}  # exact copies are told apart from these
+    different = [(entry, file) for entry, file in reversed(once.values()) if file.look is not None]
+    for position, nearest, bits in similar_pairs([file.look for _, file in different]):
+        entry, other = different[position][0], different[nearest][0]
+        detail = f"looks like {other.name} ({bits} of 64 bits differ)"
+        yield _finding("near_duplicate", entry.name, detail, entry.class_name, entry.split)
+
+
+def _classes(listing: Listing, usable: list[Entry]) -> Iterator[dict[str, str]]:
+    # Where there are splits, the one to train on counts.
+    has_splits = any(entry.split for entry in listing.entries)
+    counts = Counter(entry.class_name for entry in usable if not has_splits or entry.split == "train")
+    largest = max(counts.values(), default=0)
+    for name in listing.class_names:
+        count, split = counts[name], "train" if has_splits else None
+        detail = f"{count} readable pictures; the largest class has {largest}"
+        if count == 0:
+            yield _finding("empty_class", "", detail, name, split)
+        elif count < (1 if has_splits else FEWEST_IMAGES):
+            yield _finding("too_few", "", detail, name, split)
+        elif count < FEW_IMAGES:
+            yield _finding("few", "", detail, name, split)
+        if 0 < count * IMBALANCE < largest:
+            yield _finding("imbalance", "", detail, name, split)

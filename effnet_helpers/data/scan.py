@@ -1,0 +1,239 @@
+"""Files of pictures: found on disk, each read once from end to end, and what is odd about it noted.
+
+Nothing is passed over in silence: whatever `walk` meets comes back either as a picture or with the reason why not, and
+whatever `scan` reads comes back with its oddities, among them those that `preprocessing.read_rgb` repairs on the fly.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import stat
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from effnet_helpers.data.records import PassedOver
+from effnet_helpers.preprocessing import FORMATS, why_unreadable
+
+import imagehash
+from PIL import Image
+
+ENDINGS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+}
+FORMAT_OF_ENDING = {ending: name for name, endings in ENDINGS.items() for ending in endings}
+# Kinds of pictures that are not read, by ending. (Pillow knows some; a lesson needs few kinds that work everywhere.)
+UNSUPPORTED_ENDINGS = (
+    *(".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".ico", ".psd", ".svg", ".eps", ".tga"),
+    *(".ppm", ".pgm", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raw", ".xcf", ".dcm"),
+)
+BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
+HEIF_BEGINNINGS = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"))
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+TINY = 32  # a shorter side than this, in pixels, leaves the last feature map of a network with one position
+EXTREME_RATIO = 8  # long to short side
+GIGANTIC = 89_478_485  # pixels, where Pillow begins to suspect an attack; twice as many it refuses
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What reading one file brought to light.
+
+    Attributes:
+        name: Relative to the folder, with forward slashes.
+        traits: Findings of `audit.KINDS`: why it cannot be used, or what is odd about it.
+        problem: Why it cannot be used, in words; empty if it can.
+        digest: SHA-256 of its contents, empty if they could not be read.
+        size: Width and height in pixels as stored, (0, 0) if it cannot be used.
+        look: Perceptual hash, 64 bits: pictures that look alike differ in few of them. None if
+            not asked for, or too small to look like anything.
+    """
+
+    name: str
+    traits: tuple[str, ...] = ()
+    problem: str = ""
+    digest: str = ""
+    size: tuple[int, int] = (0, 0)
+    look: int | None = None
+
+
+def walk(root: Path, below: str = "") -> tuple[list[str], list[PassedOver]]:
+    """Lists the pictures in a folder and its subfolders.
+
+    Links to folders are followed, unless they lead back to a folder on the way.
+
+    Args:
+        root: The folder that names are relative to.
+        below: The subfolder to list; all of `root` if empty.
+
+    Returns:
+        The names of what has a picture's ending, sorted, and everything else that was met.
+    """
+    pictures: list[str] = []
+    others: list[PassedOver] = []
+    start = (root / below).resolve()
+    _enter(root, root / below, frozenset({start, *start.parents}), pictures, others)
+    return sorted(pictures), sorted(others, key=lambda other: other.name)
+
+
+def scan(
+    root: Path, names: Sequence[str], *, looks: bool = False, progress: Callable[[int], None] | None = None
+) -> list[Scanned]:
+    """Reads every file once from end to end, on all cores, and decodes it as far as finding damage takes.
+
+    Args:
+        root: The folder that names are relative to.
+        names: Relative names with forward slashes.
+        looks: Whether to compute perceptual hashes.
+        progress: Called with the number of files read so far, now and then.
+
+    Returns:
+        One entry a file, in their order.
+    """
+    scanned: list[Scanned] = []
+    chunk = 256  # so that progress can be told, and futures do not pile up
+    with warnings.catch_warnings(), ThreadPoolExecutor() as threads:
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata do not concern the pixels
+        for start in range(0, len(names), chunk):
+            scanned += threads.map(lambda name: scan_file(root, name, looks), names[start : start + chunk])
+            if progress:
+                progress(len(scanned))
+    return scanned
+
+
+def scan_file(root: Path, name: str, looks: bool = False) -> Scanned:
+    """Reads one file, see `scan`."""
+    path, traits = root / name, _traits_of_name(name)
+    content = b""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for a writer forever
+            return Scanned(name, (*traits, "unreadable"), "not a file but a pipe, socket or device")
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            oddities = _traits_of(image, path.suffix.lower())
+            size, mode = image.size, image.mode
+            # JPEG: the whole file is still parsed, but as little of it computed as will do
+            image.draft(mode, (64, 64) if looks else (1, 1))
+            image.load()
+            if "transparency" in image.info and "alpha" not in oddities:  # a GIF says so only now
+                oddities += ("alpha",)
+            look = int(str(imagehash.phash(image.convert("RGB"))), 16) if looks and "tiny" not in oddities else None
+        return Scanned(name, traits + oddities, "", hashlib.sha256(content).hexdigest(), size, look)
+    except Exception as error:  # decoders raise anything from OSError to SyntaxError on damaged files
+        trait = _trait_of_failure(content, error, path.suffix.lower())
+        kind = path.suffix.lower() if path.suffix.lower() in UNSUPPORTED_ENDINGS else "such"
+        problem = f"{kind} pictures are not read" if trait == "unsupported" else why_unreadable(path, error)
+        digest = hashlib.sha256(content).hexdigest() if content else ""
+        return Scanned(name, (*traits, trait), problem, digest)
+
+
+def is_hidden(name: str) -> bool:
+    """Says whether the name is one that file managers hide, or write themselves."""
+    return name.startswith(".") or name.lower() in SYSTEM_FILES
+
+
+def shown(name: str) -> str:
+    """Returns a name with everything escaped that cannot be printed: line breaks, bytes that are no UTF-8."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def _enter(
+    root: Path, folder: Path, on_the_way: frozenset[Path], pictures: list[str], others: list[PassedOver]
+) -> None:
+    """Adds what is in a folder to the two lists; `on_the_way` holds the folders that led here, links resolved."""
+    try:
+        children = sorted(folder.iterdir())
+    except OSError as error:
+        reason = f"the folder cannot be opened ({error.strerror})"
+        others.append(PassedOver(folder.relative_to(root).as_posix(), "unreadable", reason))
+        return
+    for child in children:
+        name = child.relative_to(root).as_posix()
+        if not child.is_dir():
+            trait, reason = _why_no_picture(child)
+        elif child.name.startswith("."):
+            trait, reason = "hidden", "hidden folder"
+        elif (target := child.resolve()) in on_the_way:
+            trait, reason = "link_loop", "a link to a folder that contains it"
+        else:
+            _enter(root, child, on_the_way | {target}, pictures, others)
+            continue
+        if trait:
+            others.append(PassedOver(name, trait, reason))
+        else:
+            pictures.append(name)
+
+
+def _why_no_picture(path: Path) -> tuple[str, str]:
+    """Returns the finding and the reason why a file is not taken for a picture, by its name; empty if it is."""
+    ending = path.suffix.lower()
+    if is_hidden(path.name):
+        return "hidden", "hidden file"
+    if ending in FORMAT_OF_ENDING or ending in UNSUPPORTED_ENDINGS:
+        return "", ""
+    try:
+        with path.open("rb") if path.is_file() else io.BytesIO() as file, Image.open(file, formats=FORMATS) as image:
+            return "unnamed_picture", f"content is {image.format}, but the name does not end like a picture's"
+    except Exception:  # not a picture, which is what its name says
+        return "other_file", "neither name nor content is a picture's"
+
+
+def _traits_of_name(name: str) -> tuple[str, ...]:
+    is_text = not any(0xDC80 <= ord(c) <= 0xDCFF for c in name)  # bytes that are no UTF-8, as Python carries them
+    return () if is_text and name.isprintable() else ("bad_name",)
+
+
+def _traits_of(image: Image.Image, ending: str) -> tuple[str, ...]:
+    """What is odd about a picture that was opened but not decoded yet."""
+    width, height = image.size
+    is_phone_jpeg = image.format == "MPO"  # with a preview or a depth map as further "frames"
+    coding = str(image.tile[0].args) if image.tile else ""  # "RGB;16B": how PNG says that Pillow halves the bits
+    found = {
+        "wrong_extension": FORMAT_OF_ENDING.get(ending) != ("JPEG" if is_phone_jpeg else image.format),
+        "exif_rotated": image.getexif().get(0x0112, 1) in range(2, 9),
+        "cmyk": image.mode in ("CMYK", "YCCK"),
+        "bits16": image.mode.startswith("I") or ";16" in coding,
+        "palette": image.mode in ("P", "PA"),
+        "alpha": image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info,
+        "animated": getattr(image, "n_frames", 1) > 1 and not is_phone_jpeg,
+        "tiny": min(width, height) < TINY,
+        "gigantic": width * height > GIGANTIC,
+        "extreme_shape": max(width, height) > EXTREME_RATIO * min(width, height),
+    }
+    return tuple(trait for trait, is_so in found.items() if is_so)
+
+
+def _trait_of_failure(content: bytes, error: Exception, ending: str) -> str:
+    """Names the finding for a file that could not be decoded."""
+    if isinstance(error, Image.DecompressionBombError):
+        return "gigantic"
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return "link_loop"
+    if isinstance(error, OSError) and error.errno is not None:
+        return "unreadable"  # the system refused to open or read it
+    if not content:
+        return "zero_bytes"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "unsupported" if ending in UNSUPPORTED_ENDINGS else _kind_of_content(content)
+    return "truncated"
+
+
+def _kind_of_content(content: bytes) -> str:
+    """Tells a picture of a kind that is not read from something else altogether."""
+    if content.startswith(BEGINNINGS):
+        return "truncated"  # or damaged so early that Pillow makes nothing of it
+    if b"<svg" in content[:1000].lower() or content[4:12] in HEIF_BEGINNINGS:
+        return "unsupported"
+    try:
+        Image.open(io.BytesIO(content)).close()
+    except Exception:  # nothing that any decoder knows
+        return "not_an_image"
+    return "unsupported"

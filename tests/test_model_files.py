@@ -1,0 +1,125 @@
+"""Saved models that cannot be used: each is refused with one message that says why and what helps."""
+
+import json
+import shutil
+import zipfile
+
+from effnet_helpers import models
+
+import keras
+import pytest
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    model = models.add_head(models.build_backbone("Lite0", weights=None, image_size=32), 3)
+    path = tmp_path_factory.mktemp("models") / "animals.keras"
+    models.save(model, path, class_names=["birds", "cats", "dogs"], resize_mode="crop", variant="Lite0")
+    return path
+
+
+@pytest.fixture
+def copied(saved, tmp_path):
+    """A saved model to damage, and a function that changes its card; `...` for a value takes it out."""
+    path = tmp_path / "copy.keras"
+    for suffix in (".keras", ".json"):
+        shutil.copy(saved.with_suffix(suffix), path.with_suffix(suffix))
+
+    def change(**values):
+        card = json.loads(path.with_suffix(".json").read_text()) | values
+        path.with_suffix(".json").write_text(json.dumps({name: value for name, value in card.items() if value != ...}))
+
+    return path, change
+
+
+def test_a_model_without_its_card_is_refused(copied):
+    path, _ = copied
+    path.with_suffix(".json").unlink()
+    with pytest.raises(ValueError, match=r"a \.keras file and a \.json file beside it\. Missing: copy\.json\."):
+        models.load(path)
+    with pytest.raises(ValueError, match=r"must end in '\.keras'\. Received: .*copy\.json'"):
+        models.load(path.with_suffix(".json"))
+
+
+def test_a_card_of_a_newer_version_is_refused_by_name(copied):
+    path, change = copied
+    change(colour_space="linear", versions={"effnet-helpers": "9.1", "keras": keras.__version__})
+    with pytest.raises(
+        ValueError,
+        match=r"copy\.json was written by effnet-helpers 9\.1 and says what .* does not understand: colour_sp",
+    ):
+        models.load(path)
+
+
+def test_a_card_of_an_older_version_without_versions_still_works(copied):
+    path, change = copied
+    change(versions=..., pixel_range=...)
+    _, card = models.load(path)
+    assert (card.pixel_range, card.versions) == ((0, 255), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "Expecting value"),
+        ("[1, 2]", "it holds no fields"),
+        ('{"class_names": ["a"]}', "it lacks image_size, resize_mode, variant, weights"),
+    ],
+)
+def test_what_is_no_card_is_refused(copied, text, reason):
+    path, _ = copied
+    path.with_suffix(".json").write_text(text)
+    with pytest.raises(ValueError, match=rf"copy\.json is not the card of a saved model \(.*{reason}"):
+        models.load(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"image_size": "32"}, "image_size must be a whole number"),
+        ({"resize_mode": "stretch"}, "resize_mode must be one of crop, pad, squash"),
+        ({"class_names": "cats"}, "class_names must be a list of texts"),
+        ({"versions": "3.15"}, "versions must be a table"),
+    ],
+)
+def test_a_card_with_impossible_values_is_refused(copied, values, reason):
+    path, change = copied
+    change(**values)
+    with pytest.raises(ValueError, match=rf"is not the card of a saved model \({reason}"):
+        models.load(path)
+
+
+@pytest.mark.parametrize("values", [{"image_size": 64}, {"class_names": ["cats", "dogs"]}])
+def test_the_card_of_another_model_is_refused(copied, values):
+    path, change = copied
+    change(**values)
+    with pytest.raises(ValueError, match=r"copy\.json does not belong to copy\.keras.*\(None, 32, 32, 3\)"):
+        models.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", "half", "changed"])
+def test_a_damaged_model_is_refused(copied, content):
+    path, _ = copied
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    broken = {"half": whole[:middle], "changed": whole[:middle] + bytes(5_000) + whole[middle + 5_000 :]}
+    path.write_bytes(broken.get(content, content))
+    with pytest.raises(ValueError, match=r"^copy\.keras is damaged, or no \.keras file\. Copy or download it again\."):
+        models.load(path)
+
+
+def test_a_model_of_another_keras_is_refused_with_both_versions(copied):
+    path, change = copied
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["config.json"] = parts["config.json"].replace(b'"DepthwiseConv2D"', b'"FutureConv2D"')
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    change(versions={"keras": "4.2.0"})
+    with pytest.raises(
+        ValueError,
+        match=rf"was written by Keras 4\.2\.0, and Keras {keras.__version__} cannot load it: .*FutureConv2D"
+        r".*Install Keras 4\.2\.0, or save the model again with this one\.$",
+    ):
+        models.load(path)
