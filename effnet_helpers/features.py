@@ -4,12 +4,15 @@ A frozen prefix gives the same activations for an image in every epoch, so they 
 layer they are the features that a head is trained on, at a block's boundary they are where fine-tuning starts from.
 """
 
+import functools
 import hashlib
 import json
 import os
 import tempfile
 import time
 import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +22,14 @@ from effnet_helpers.runtime import keras
 
 import numpy as np
 
-_FORMAT = 1
+_FORMAT = 2
 """Part of every key: raise it when what is stored for the same network and images changes."""
 
 _IRRELEVANT = ("name", "trainable", "rate", "seed")
 """Settings of layers that do not change inference: names count up in a process, the others concern training."""
+
+_TRAILER = 4
+"""Bytes after the array that hold its CRC-32. NumPy maps the array and never looks past its end."""
 
 
 @dataclass(frozen=True)
@@ -47,31 +53,49 @@ class CacheWarning(UserWarning):
     """The cache could not be read or written; what was asked for is computed all the same."""
 
 
-def extract(network: keras.Model, dataset: ImageDataset, split: str, batch_size: int = 32) -> Features:
+def extract(
+    network: keras.Model,
+    dataset: ImageDataset,
+    split: str,
+    batch_size: int = 32,
+    *,
+    view: int = 0,
+    augment: Mapping[str, object] | None = None,
+    seed: int = 0,
+) -> Features:
     """Runs a network over a split in inference mode, or finds the result of an earlier run.
 
     Args:
         network: from pixels to activations, for example a backbone, or the prefix of `models.split_at_block`.
-        dataset: where the images come from; they are not augmented.
+        dataset: where the images come from.
         split: "train", "val" or "test".
         batch_size: images at a time. It does not change the result, so it is not part of the key.
+        view: 0 takes the images as they are, any other number augments them, each in its own way.
+        augment: arguments of `preprocessing.augment`, needed for other views than 0.
+        seed: of the augmentation.
 
     Returns:
         The `Features`. Values are rounded to float16, at most 0.05 % off.
 
     Raises:
+        ValueError: if an augmented view is asked for and `augment` is not given.
         FloatingPointError: if an activation is too large for float16 or not a number.
     """
+    if view and not augment:
+        raise ValueError(f"Views other than 0 are augmented, so they need `augment`. Received: {view=}, {augment=}")
     started = time.perf_counter()
-    key = f"{network_fingerprint(network)}-{dataset.fingerprint(split)}"
+    # Which images share a draw depends on the size of batches, so that of an augmented view is part of the key.
+    how = json.dumps([view, seed, batch_size, augment], sort_keys=True) if view else ""
+    key = f"{network_fingerprint(network)}-{dataset.fingerprint(split)}-{how}"
     path = cache_dir() / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
     labels = dataset.labels(split)
     shape = (len(labels), *network.output_shape[1:])
     values = _read(path, shape)
     reused = values is not None
     if not reused:
-        values = _compute(network, dataset, split, batch_size, shape)
-        values = _write(path, values)
+        options = {"augment": dict(augment), "seed": _seed_of_view(seed, view)} if view else {}
+        activations = functools.partial(_activations, network, dataset, split, batch_size, options)
+        values = _store(path, shape, activations)
     return Features(values, labels, time.perf_counter() - started, reused)
 
 
@@ -90,22 +114,23 @@ def network_fingerprint(network: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _compute(
-    network: keras.Model, dataset: ImageDataset, split: str, batch_size: int, shape: tuple[int, ...]
-) -> np.ndarray:
-    values = np.empty(shape, "float16")
-    position = 0
-    with np.errstate(over="ignore"):
-        for images, _ in dataset.batches(split, batch_size):
-            activations = keras.ops.convert_to_numpy(network.predict_on_batch(images))
-            values[position : position + len(activations)] = activations
-            position += len(activations)
-    if not np.isfinite(values).all():
-        raise FloatingPointError(
-            f"Activations of {network.name} on the {split} split are not finite numbers below 65,504. "
-            "Check the weights, and that images are in [0, 255]."
-        )
-    return values
+def _seed_of_view(seed: int, view: int) -> int:
+    return int(np.random.SeedSequence([seed, view]).generate_state(1)[0])
+
+
+def _activations(
+    network: keras.Model, dataset: ImageDataset, split: str, batch_size: int, options: Mapping[str, object]
+) -> Iterator[np.ndarray]:
+    """Yields float16 arrays, a batch at a time."""
+    for images, _ in dataset.batches(split, batch_size, **options):
+        with np.errstate(over="ignore"):
+            values = keras.ops.convert_to_numpy(network.predict_on_batch(images)).astype("float16")
+        if not np.isfinite(values).all():
+            raise FloatingPointError(
+                f"Activations of {network.name} on the {split} split are not finite numbers below 65,504. "
+                "Check the weights, and that images are in [0, 255]."
+            )
+        yield values
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -113,28 +138,46 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
         return None
     try:
         values = np.load(path, mmap_mode="r")
+        if values.shape != shape or values.dtype != np.float16:
+            raise ValueError(f"an array of {values.shape}, not {shape}")
+        with path.open("rb") as file:
+            file.seek(-_TRAILER, os.SEEK_END)
+            stored = int.from_bytes(file.read(), "little")
+        if zlib.crc32(values.data) != stored:
+            raise ValueError("its checksum does not fit")
     except (OSError, ValueError, EOFError) as error:
         warnings.warn(
             f"{path.name} in the cache is damaged and is computed again ({error}).", CacheWarning, stacklevel=3
         )
         return None
-    return values if values.shape == shape and values.dtype == np.float16 else None
+    return values
 
 
-def _write(path: Path, values: np.ndarray) -> np.ndarray:
-    """Writes to another name first, so that a reader or a second writer never sees half a file."""
+def _store(path: Path, shape: tuple[int, ...], activations: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
+    """Writes activations as they are computed, so that memory does not grow with them; returns the file, mapped.
+
+    The file has another name until it is complete: a reader, a second writer or a writer that is killed never leaves
+    half a file under the final one. Where it cannot be written, everything is computed into memory instead.
+    """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
             temporary = file.name
-            np.save(file, values)
+            header = {"descr": np.dtype("float16").str, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            checksum = 0
+            for values in activations():
+                checksum = zlib.crc32(values.data, checksum)
+                file.write(values.data)
+            file.write(checksum.to_bytes(_TRAILER, "little"))
         os.replace(temporary, path)
         return np.load(path, mmap_mode="r")
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         warnings.warn(
             f"The cache cannot be written, so this is computed again next time ({error}).", CacheWarning, stacklevel=3
         )
-        return values
+        return np.concatenate(list(activations()))
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)

@@ -14,6 +14,8 @@ from effnet_helpers.runtime import keras
 
 import numpy as np
 
+BALANCES = (None, "class_weights", "balanced_sampling")
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -59,6 +61,7 @@ def fit_head(
     batch_size: int = 32,
     learning_rate: float = 1e-3,
     patience: int | None = None,
+    balance: str | None = None,
     seed: int = 0,
     checkpoint_dir: str | Path | None = None,
 ) -> Fit:
@@ -74,6 +77,8 @@ def fit_head(
         batch_size: images per step.
         learning_rate: of Adam.
         patience: stop after so many epochs without a lower validation loss; None runs them all.
+        balance: for classes of different sizes: "class_weights" lets an image of a rare class weigh more, in
+            "balanced_sampling" it comes more often; None treats all images alike.
         seed: of the order of images.
         checkpoint_dir: where to keep the best weights so far and the history, should the run be interrupted.
 
@@ -85,7 +90,7 @@ def fit_head(
     """
     freeze_backbone(model)
     backbone, head = split_after(model, "head_pool")
-    prepared = _prepare(backbone, dataset, batch_size, seed)
+    prepared = _prepare(backbone, dataset, batch_size, seed, balance)
     optimizer = keras.optimizers.Adam(learning_rate)
     return _run(model, head, prepared, optimizer, epochs, KeepBest(model, patience, checkpoint_dir))
 
@@ -99,6 +104,7 @@ def fine_tune(
     learning_rate: float = 3e-4,
     warmup_epochs: float = 0.5,
     patience: int | None = None,
+    balance: str | None = None,
     seed: int = 0,
     augment: Mapping[str, object] | None = None,
     cache: bool = True,
@@ -118,6 +124,8 @@ def fine_tune(
         learning_rate: of Adam, at its peak; `warmup_cosine` gives the schedule.
         warmup_epochs: over how many passes the rate rises.
         patience: stop after so many epochs without a lower validation loss; None runs them all.
+        balance: for classes of different sizes: "class_weights" lets an image of a rare class weigh more, in
+            "balanced_sampling" it comes more often; None treats all images alike.
         seed: of the order of images and of augmentation.
         augment: arguments of `preprocessing.augment`, or None.
         cache: whether to compute the frozen part once. The results agree up to rounding to float16.
@@ -138,9 +146,11 @@ def fine_tune(
     keeper = KeepBest(model, patience, checkpoint_dir)
     if cache and augment is None and lowest != block_names(model)[0]:
         prefix, tail = split_at_block(model, lowest)
-        return _run(model, tail, _prepare(prefix, dataset, batch_size, seed), optimizer, epochs, keeper, verbose)
-    train = dataset.batches("train", batch_size, shuffle=True, seed=seed, augment=augment, cache=True)
-    prepared = _Prepared(train, dataset.batches("val", batch_size, cache=True))
+        prepared = _prepare(prefix, dataset, batch_size, seed, balance)
+        return _run(model, tail, prepared, optimizer, epochs, keeper, verbose)
+    order, weights = balancing(dataset, balance)
+    train = dataset.batches("train", batch_size, shuffle=True, **order, seed=seed, augment=augment, cache=True)
+    prepared = _Prepared(train, dataset.batches("val", batch_size, cache=True), weights)
     return _run(model, model, prepared, optimizer, epochs, keeper, verbose)
 
 
@@ -150,6 +160,25 @@ def lowest_trainable_block(model: keras.Model) -> str:
         if block_of(layer) and layer.trainable_weights:
             return block_of(layer)
     raise ValueError("No block is trainable, so there is nothing to fine-tune. Call `models.unfreeze_blocks` first.")
+
+
+def balancing(dataset: ImageDataset, balance: str | None) -> tuple[dict[str, bool], dict[int, float] | None]:
+    """Says what `balance` means for training: how to serve the images, and what each class weighs.
+
+    Args:
+        dataset: images and labels.
+        balance: "class_weights", "balanced_sampling" or None, see `fit_head`.
+
+    Returns:
+        Arguments for `dataset.batches` or `from_arrays`, and `class_weight` for `fit`.
+
+    Raises:
+        ValueError: if `balance` is anything else.
+    """
+    if balance not in BALANCES:
+        raise ValueError(f"balance must be one of {', '.join(map(repr, BALANCES))}. Received: {balance!r}")
+    weights = dataset.class_weights() if balance == "class_weights" else None
+    return {"balanced": balance == "balanced_sampling"}, weights
 
 
 def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -181,15 +210,18 @@ def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optim
 class _Prepared:
     train: Iterable
     val: Iterable
+    class_weights: dict[int, float] | None
     seconds: float = 0.0
     reused: bool = False
 
 
-def _prepare(prefix: keras.Model, dataset: ImageDataset, batch_size: int, seed: int) -> _Prepared:
+def _prepare(prefix: keras.Model, dataset: ImageDataset, batch_size: int, seed: int, balance: str | None) -> _Prepared:
+    order, weights = balancing(dataset, balance)
     train, val = (extract(prefix, dataset, split, batch_size) for split in ("train", "val"))
     return _Prepared(
-        from_arrays(train.values, train.labels, batch_size, shuffle=True, seed=seed),
-        from_arrays(val.values, val.labels, batch_size, shuffle=False, seed=seed),
+        from_arrays(train.values, train.labels, batch_size, shuffle=True, **order, seed=seed),
+        from_arrays(val.values, val.labels, batch_size),
+        weights,
         train.seconds + val.seconds,
         train.reused and val.reused,
     )
@@ -207,7 +239,12 @@ def _run(
     started = time.perf_counter()
     compile_for_labels(tail, optimizer)
     history = tail.fit(
-        prepared.train, validation_data=prepared.val, epochs=epochs, verbose=verbose, callbacks=[keeper]
+        prepared.train,
+        validation_data=prepared.val,
+        epochs=epochs,
+        class_weight=prepared.class_weights,
+        verbose=verbose,
+        callbacks=[keeper],
     ).history
     seconds = time.perf_counter() - started
     if tail is not model:

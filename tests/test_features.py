@@ -86,7 +86,14 @@ def test_another_part_of_the_network_is_computed_anew(backbone, textile):
     assert not features.extract(prefix, textile, "val").reused
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"rubbish", lambda content: b""])
+def flip_a_bit(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:100], lambda content: b"rubbish", lambda content: b"", flip_a_bit]
+)
 def test_a_damaged_file_is_computed_again_and_said(backbone, textile, damage):
     first = np.array(features.extract(backbone, textile, "val").values)
     (path,) = files()
@@ -102,11 +109,37 @@ def test_a_full_disk_costs_the_cache_and_nothing_else(backbone, textile, monkeyp
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(features.os, "replace", full)
     with pytest.warns(features.CacheWarning, match="cannot be written.*No space left"):
         found = features.extract(backbone, textile, "val")
     assert found.values.shape == (textile.sizes["val"], 2, 2, 1280)
     assert files() == []
+
+
+def test_a_writer_that_is_killed_leaves_nothing_that_looks_whole(backbone, textile, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(features, "_activations", killed)
+    with pytest.raises(KeyboardInterrupt):
+        features.extract(backbone, textile, "val")
+    assert files() == []
+    monkeypatch.undo()
+    assert not features.extract(backbone, textile, "val").reused
+
+
+def test_views_are_augmented_each_in_its_own_way_and_kept_apart(backbone, textile):
+    plain = features.extract(backbone, textile, "val")
+    strengths = {"flip": "both", "translation": 0.2}
+    views = [features.extract(backbone, textile, "val", view=view, augment=strengths) for view in (0, 1, 2)]
+    assert [view.reused for view in views] == [True, False, False]
+    np.testing.assert_array_equal(views[0].values, plain.values)
+    assert not any(np.array_equal(a.values, b.values) for a, b in ((views[0], views[1]), (views[1], views[2])))
+    assert features.extract(backbone, textile, "val", view=1, augment=dict(reversed(strengths.items()))).reused
+    assert not features.extract(backbone, textile, "val", view=1, augment=strengths, seed=1).reused
+    assert not features.extract(backbone, textile, "val", view=1, augment={"flip": "both"}).reused
+    with pytest.raises(ValueError, match="Views other than 0"):
+        features.extract(backbone, textile, "val", view=1)
 
 
 def test_activations_too_large_for_half_precision_are_refused(textile):
@@ -120,7 +153,7 @@ def test_activations_too_large_for_half_precision_are_refused(textile):
 def _write(path, start):
     start.wait()
     for value in range(20):
-        features._write(path, np.full((50, 1000), value, "float16"))
+        features._store(path, (50, 1000), lambda value=value: iter([np.full((50, 1000), value, "float16")]))
 
 
 def test_two_writers_at_once_leave_one_whole_file(tmp_path):

@@ -1,0 +1,122 @@
+"""A head without gradient descent: logistic regression on frozen features, poured into the layers of `add_head`."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from effnet_helpers.blocks import freeze_backbone, split_after
+from effnet_helpers.data import ImageDataset
+from effnet_helpers.features import extract
+from effnet_helpers.runtime import keras
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+STRENGTHS = (0.0001, 0.001, 0.01, 0.1)
+"""scikit-learn's C: the smaller, the closer to zero all weights are kept. Few images per feature want small ones."""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """What solving a head gave.
+
+    Attributes:
+        strength: the one of `strengths` with the lowest validation loss.
+        losses: validation loss of each strength, in their order.
+        val_accuracy: on the validation images, with the chosen one.
+        seconds: of solving, all strengths together.
+        preparation_seconds: of computing, or finding, the features.
+        reused: whether they were found in the cache.
+    """
+
+    strength: float
+    losses: tuple[float, ...]
+    val_accuracy: float
+    seconds: float
+    preparation_seconds: float
+    reused: bool
+
+    def __str__(self) -> str:
+        prepared = "found in the cache" if self.reused else f"{self.preparation_seconds:.1f} s to prepare"
+        return (
+            f"{len(self.losses)} heads solved in {self.seconds:.1f} s (features {prepared}); the one of strength "
+            f"{self.strength:g} is best, validation accuracy {self.val_accuracy:.3f}"
+        )
+
+
+def solve_head(
+    model: keras.Model,
+    dataset: ImageDataset,
+    *,
+    strengths: Sequence[float] = STRENGTHS,
+    views: int = 1,
+    augment: dict | None = None,
+    balance: str | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> Solved:
+    """Finds the best weighted sum of frozen features outright instead of by steps, and leaves it in the head.
+
+    The head's batch normalization brings each feature to mean 0 and variance 1 over the training images; the rest is
+    logistic regression, whose loss has one minimum. Dropout plays no part: regularization is the strength's, which is
+    chosen on the validation images.
+
+    Args:
+        model: a backbone with a head of `models.add_head`. Its backbone is frozen here; its head is overwritten.
+        dataset: images and labels; "train" is learned from, "val" picks the strength.
+        strengths: values to try, of scikit-learn's `LogisticRegression(C=…)`.
+        views: how many times each training image is shown; with more than 1, all but the first time augmented.
+        augment: arguments of `preprocessing.augment`, needed for more than one view.
+        balance: "class_weights", or None to treat all images alike.
+        batch_size: images at a time while features are computed; it does not change the result.
+        seed: of the augmentation.
+
+    Returns:
+        A `Solved`. The model gives the solution's probabilities, up to rounding.
+
+    Raises:
+        ValueError: if an argument is not one of the above.
+    """
+    if views < 1 or not isinstance(views, int):
+        raise ValueError(f"views must be a whole number, 1 or more. Received: {views!r}")
+    if not strengths or min(strengths) <= 0:
+        raise ValueError(f"strengths must be numbers above 0. Received: {strengths}")
+    if balance not in (None, "class_weights"):
+        raise ValueError(f'balance must be None or "class_weights" where a head is solved. Received: {balance!r}')
+    freeze_backbone(model)
+    backbone, _ = split_after(model, "head_pool")
+    shown = [
+        extract(backbone, dataset, "train", batch_size, view=view, augment=augment, seed=seed) for view in range(views)
+    ]
+    val = extract(backbone, dataset, "val", batch_size)
+    started = time.perf_counter()
+    norm, dense = model.get_layer("head_bn"), model.get_layer("head_probabilities")
+    values = np.concatenate([view.values for view in shown]).astype("float32")
+    labels = np.tile(shown[0].labels, views)
+    mean, variance = values.mean(axis=0, dtype="float64"), values.var(axis=0, dtype="float64")
+    scale = np.sqrt(variance + norm.epsilon)
+    inputs, val_inputs = (values - mean) / scale, (np.asarray(val.values, dtype="float32") - mean) / scale
+    solutions, losses = [], []
+    weight = "balanced" if balance else None
+    for strength in strengths:
+        solution = LogisticRegression(C=strength, class_weight=weight, max_iter=1000)
+        solutions.append(solution.fit(inputs, labels))
+        losses.append(log_loss(val.labels, solution.predict_proba(val_inputs), labels=solution.classes_))
+    best = solutions[int(np.argmin(losses))]
+    norm.set_weights([np.ones_like(mean), np.zeros_like(mean), mean, variance])
+    dense.set_weights(_softmax_weights(best, dense.units))
+    seconds = time.perf_counter() - started
+    accuracy = float(best.score(val_inputs, val.labels))
+    parts = [*shown, val]
+    preparation_seconds = sum(part.seconds for part in parts)
+    return Solved(best.C, tuple(losses), accuracy, seconds, preparation_seconds, all(part.reused for part in parts))
+
+
+def _softmax_weights(solution: LogisticRegression, units: int) -> list[np.ndarray]:
+    """Kernel and bias of a softmax layer that gives the solution's probabilities."""
+    coefficients, intercepts = solution.coef_, solution.intercept_
+    if len(solution.classes_) == 2:  # scikit-learn keeps the second class's advantage only; halves keep the mean at 0
+        coefficients, intercepts = np.vstack([-coefficients, coefficients]) / 2, np.repeat(intercepts, 2) / 2
+        intercepts[0] *= -1
+    return [coefficients.T, intercepts]
