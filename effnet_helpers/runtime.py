@@ -17,7 +17,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,39 @@ def describe() -> Machine:
     )
 
 
+def first_gpu() -> Gpu | None:
+    """The GPU that TensorFlow computes on unless told otherwise; None without one."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return None
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return Gpu(details.get("device_name", "GPU"), details.get("compute_capability"))
+
+
+def peak_gpu_memory(work: Callable[[], object]) -> tuple[int, int]:
+    """Measures how much of the first GPU's memory some work takes.
+
+    Args:
+        work: What to do; called once.
+
+    Returns:
+        Bytes in use at the peak, and bytes that TensorFlow may use in all.
+
+    Raises:
+        MemoryError: If the work takes more than there is.
+    """
+    tf.config.experimental.reset_memory_stats("GPU:0")
+    try:
+        work()
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError("The GPU's memory is used up") from error
+    peak = tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    # TensorFlow 2 has no name of its own for this: a session lists its devices, and runs nothing.
+    with tf.compat.v1.Session() as session:
+        limits = [device.memory_limit_bytes for device in session.list_devices() if device.device_type == "GPU"]
+    return peak, limits[0]
+
+
 def check(condition: bool, name: str, received: Any, expected: str) -> None:
     """Stops a notebook with one clear message if a parameter cannot work.
 
@@ -180,6 +213,14 @@ def _flush_stderr() -> None:
     """Flushes `sys.stderr`, which is None under `pythonw`, so that its text stays in order with the descriptor's."""
     if sys.stderr is not None:
         sys.stderr.flush()
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU: its name, and the version of NVIDIA's instruction set, such as (8, 9); None if it is of another maker."""
+
+    name: str
+    compute_capability: tuple[int, int] | None
 
 
 @dataclass(frozen=True)

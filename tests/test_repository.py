@@ -25,10 +25,11 @@ PACKAGE = ROOT / "effnet_helpers"
 FLOORS = (
     {"cache", "network", "torch_file"},
     {"variants", "runtime"},
-    {"preprocessing", "weights", "lite", "blocks"},
+    {"preprocessing", "weights", "lite", "blocks", "machine"},
+    {"imagenet", "model_files"},
     {"models", "data"},
-    {"features"},
-    {"training", "evaluation"},
+    {"features", "devices"},
+    {"training", "heads", "evaluation", "prediction"},
     {"plotting"},
     {"course"},
 )

@@ -145,6 +145,73 @@ def build(
             raise typer.Exit(1)
 
 
+@app.command()
+def check(profile: Profile = "quick", root: Root = ROOT) -> None:
+    """Says in seconds, without network, whether this computer can run a profile, and what helps where it cannot."""
+    with _exit_codes():
+        from concurrent.futures import ThreadPoolExecutor
+
+        try:
+            from effnet_helpers import machine
+        except ModuleNotFoundError as error:
+            typer.echo(f"effnet: {error.name} is not installed, which even this check needs: pip install {error.name}")
+            raise typer.Exit(1) from None
+        from effnet_helpers.course.check import needs, table
+
+        root = root.resolve()
+        loading = ThreadPoolExecutor().submit(machine.facts.tensorflow)  # while the profile is read
+        report = machine.check(needs(root, profile), root, loading.result)
+        console = Console()
+        console.print(table(report))
+        console.print(report.summary, highlight=False)
+        raise typer.Exit(0 if report.can_run else 1)
+
+
+@app.command()
+def audit(
+    path: Annotated[str, typer.Argument(help="A folder, a zip or tar archive, a CSV table, or a specification.")],
+    out: Annotated[Path, typer.Option(help="The table of all findings to write; an existing one is replaced.")] = Path(
+        "audit.csv"
+    ),
+) -> None:
+    """Reads every picture of a collection once: what cannot be used, is odd, is there twice. Changes nothing."""
+    with _exit_codes():
+        from effnet_helpers.course.display import audit_table, count_progress
+        from effnet_helpers.data.audit import audit as audit_pictures
+
+        console = Console()
+        try:
+            with count_progress("reading", console) as progress:
+                result = audit_pictures(path, progress=progress)
+        except ValueError as error:
+            raise CourseError(str(error)) from None
+        result.to_csv(out)
+        if len(result.findings):
+            console.print(audit_table(result.summary))
+        console.print(f"{result.headline}. All of them: {out}", soft_wrap=True, markup=False, highlight=False)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="The .keras file of a saved model, with its .json beside it.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Pictures, folders, zip or tar archives.")],
+    out: Annotated[Path, typer.Option(help="The table to write; an existing one is replaced.")] = Path(
+        "predictions.csv"
+    ),
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 32,
+) -> None:
+    """Says what is on pictures: a table with a row for each, and a PNG beside it with the least certain ones."""
+    with _exit_codes():
+        from effnet_helpers.course.predict import predict as predict_pictures
+
+        try:
+            summary = predict_pictures(model, paths, out, batch_size, Console())
+        except ValueError as error:
+            raise CourseError(str(error)) from None
+        if not any(summary.counts.values()):
+            raise typer.Exit(1)
+
+
 @app.command("clean-cache")
 def clean_cache() -> None:
     """Deletes the cache of features, activations and decoded images (EFFNET_CACHE, or the user's cache folder)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from effnet_helpers.plotting.style import ORANGE, SKY, styled
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 
@@ -72,6 +74,29 @@ def image_grid(
         heading: What the images are; it stands above them and opens the alternative text.
         detail: Side in pixels of the central square to repeat enlarged below each image, pixel by pixel.
     """
+    style.show(*_grid(images, titles, columns, heading, detail))
+
+
+@styled
+def contact_sheet(
+    images: Sequence[np.ndarray], titles: Sequence[str], path: str | os.PathLike, columns: int = 5, *, heading: str
+) -> None:
+    """Writes what `image_grid` shows to a PNG file, with its alternative text as the file's description.
+
+    Args:
+        images: Pixels `(height, width, 3)` in [0, 255], of any sizes.
+        titles: One an image.
+        path: Where to write; a file that is there is replaced.
+        columns: Images a row.
+        heading: What the images are.
+    """
+    style.save(*_grid(images, titles, columns, heading, None), path)
+
+
+def _grid(
+    images: Sequence[np.ndarray], titles: Sequence[str], columns: int, heading: str, detail: int | None
+) -> tuple[Figure, str]:
+    """Draws the figure of `image_grid` and says in words what it shows."""
     _check_lengths(images=images, titles=titles)
     columns = min(columns, len(images))
     rows_an_image = 1 if detail is None else 2
@@ -93,7 +118,7 @@ def image_grid(
     fig.suptitle(heading, fontsize=12)
     enlarged = "" if detail is None else f" Below each, its central {detail} × {detail} pixels enlarged."
     listed = "; ".join(title.replace("\n", ", ") for title in titles)
-    style.show(fig, f"{heading}, {len(images)} shown: {listed}.{enlarged}")
+    return fig, f"{heading}, {len(images)} shown: {listed}.{enlarged}"
 
 
 @styled

@@ -18,13 +18,15 @@
 # | downloads | nothing: photographs and the Lite weights came with the installation; B0–B7 fetch their weights once |
 
 # %% [markdown]
-# The course's own package comes first: it starts TensorFlow without its start-up messages.
+# The course's own package comes first: it starts TensorFlow without its start-up messages. The last line asks whether
+# this computer has what the lessons need, and says what helps where it has not. In a terminal, `effnet check` shows
+# every check.
 
 # %%
 import warnings
 from typing import Optional
 
-from effnet_helpers import models, plotting, runtime
+from effnet_helpers import machine, models, plotting, runtime
 from effnet_helpers.data.photos import sample_photos
 from effnet_helpers.preprocessing import load_image
 from effnet_helpers.variants import get_variant
@@ -33,6 +35,7 @@ import numpy as np
 import pandas as pd
 
 print(runtime.describe())
+print(machine.check())
 
 # %% [markdown]
 # Everything you may want to change is in the next cell. To run the whole page with other values, change them here, or

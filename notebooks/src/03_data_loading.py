@@ -19,11 +19,16 @@
 
 # %%
 import math
+import shutil
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
 
 from effnet_helpers import data, plotting, preprocessing, runtime
 from effnet_helpers.data import pipeline
-from effnet_helpers.data.splits import hash_key
+from effnet_helpers.data.audit import audit
+from effnet_helpers.data.splits import check_classes, hash_key, take_units
 
 import numpy as np
 import pandas as pd
@@ -36,12 +41,13 @@ print(runtime.describe())
 # subfolder for each class.
 
 # %% tags=["parameters"]
-dataset: str = "textile"  # textile, folder:PATH, stanford_dogs, or tfds:NAME
+dataset: str = "textile"  # textile, folder:PATH, csv:FILE, stanford_dogs, or tfds:NAME
 image_size: int = 256  # side of the square images in pixels
 resize_mode: str = "pad"  # crop, pad or squash, compared below
 limit_per_class: int = 500  # use at most so many images of each class, 0 uses all
 batch_size: int = 32  # images in a batch
 split_seed: int = 0  # another seed gives another split
+group_by: Optional[str] = None  # pattern in file names of what must stay in one split, such as video[0-9]+
 measure_seconds: float = 1.5  # how long to time each stage of the pipeline
 seed: int = 0  # order of images and augmentation
 
@@ -52,7 +58,7 @@ seed: int = 0  # order of images and augmentation
 runtime.check(isinstance(batch_size, int) and batch_size >= 2, "batch_size", batch_size, "a whole number from 2 up")
 runtime.check(measure_seconds > 0, "measure_seconds", measure_seconds, "a number of seconds above 0")
 runtime.set_seed(seed)
-options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed}
+options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed, "group_by": group_by}
 images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
 
 # %% [markdown]
@@ -78,6 +84,33 @@ print(counts.assign(together=counts.sum(axis=1)).to_string())
 print(images.sizes)
 
 # %% [markdown]
+# Are the files in order? An *audit* reads each of them once and says what is wrong, odd or doubtful: what cannot be
+# read, what is no picture at all, what will be turned upright or changed to RGB, which pictures are there twice.
+
+# %%
+print(audit(dataset))
+
+# %% [markdown]
+# The default set is clean. Yours will hardly be. Here is what the audit says of a few pictures that something
+# happened to: one was cut off in copying, one is empty, one is a web page by the name of a picture, and one was filed
+# under two classes.
+
+# %%
+with tempfile.TemporaryDirectory() as temporary:
+    folder = Path(temporary) / "spoiled"
+    for number, file in enumerate(images.splits["train"].names[:12]):
+        spoiled = folder / ("left" if number % 2 else "right") / f"{number}.jpg"
+        spoiled.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(images.splits["train"].root / file, spoiled)
+    content = spoiled.read_bytes()
+    for name, bytes_of_it in (("cut", content[:3000]), ("empty", b""), ("page", b"<html>404"), ("again", content)):
+        (folder / "right" / f"{name}.jpg").write_bytes(bytes_of_it)
+    print(audit(folder))
+
+# %% [markdown]
+# What is an *error* here is left out of training, with a warning, or makes results wrong. Copies never come into two
+# splits. From a terminal, `effnet audit PATH` shows the same and writes all findings to a table.
+#
 # A few of each class. The enlarged detail below each image shows single pixels.
 
 # %%
@@ -104,30 +137,32 @@ plotting.image_grid([images.image("train", i) for i in chosen], titles, columns=
 #
 # Which image goes where should not depend on the order of files on a disk, or on what was added elsewhere. So each
 # image is given a number by a *hash* of its name, which looks random but is the same on every machine, and the split
-# goes by rank within the class:
+# goes by rank within the class. Some images must stay together, such as the frames of one video or copies of one
+# picture: seen in training, they would be no test. They form a *group*, and groups are placed as a whole.
 
 
 # %% tags=["shows:effnet_helpers.data.splits.split_by_hash"]
 def split_by_hash(
-    names: Sequence[str], labels: Sequence[int], seed: int = 0, val_fraction: float = 2 / 15, test_fraction: float = 0.2
-) -> dict[str, np.ndarray]:
+    names: Sequence[str], labels: Sequence[int], seed: int = 0, val_fraction: float = 2 / 15,
+    test_fraction: float = 0.2, groups: Sequence[str] | None = None,
+) -> dict[str, np.ndarray]:  # fmt: skip
     if val_fraction < 0 or test_fraction < 0 or val_fraction + test_fraction >= 1:
         raise ValueError(f"val and test must leave images to train on. Received: {val_fraction=}, {test_fraction=}")
-    ranked = sorted(range(len(names)), key=lambda i: hash_key(names[i], seed))
-    classes = sorted(set(labels))
+    groups, members, strata = names if groups is None else groups, {}, {}
+    for i in sorted(range(len(names)), key=lambda i: (hash_key(groups[i], seed), names[i])):
+        members.setdefault(groups[i], []).append(i)
+    for unit in members.values():
+        strata.setdefault(tuple(sorted({labels[i] for i in unit})), []).append(unit)
     splits = {"train": [], "val": [], "test": []}
-    for position, label in enumerate(classes):
-        members = [i for i in ranked if labels[i] == label]
-        if len(members) < 3:
-            raise ValueError(f"class {label} needs 3 images or more. Received: {[names[i] for i in members]}")
-        rounding = (position + 0.5) / len(classes)
-        n_test = max(1, int(len(members) * test_fraction + rounding)) if test_fraction else 0
-        n_test = min(n_test, len(members) - 2)
-        n_val = max(1, int(len(members) * val_fraction + rounding)) if val_fraction else 0
-        n_val = min(n_val, len(members) - n_test - 1)
-        splits["test"] += members[:n_test]
-        splits["val"] += members[n_test : n_test + n_val]
-        splits["train"] += members[n_test + n_val :]
+    for position, stratum in enumerate(sorted(strata)):
+        units, total = strata[stratum], sum(map(len, strata[stratum]))
+        rounding = (position + 0.5) / len(strata)
+        for split, fraction, left in (("test", test_fraction, 1 + (val_fraction > 0)), ("val", val_fraction, 1)):
+            if fraction and len(units) > left:
+                splits[split] += take_units(units, max(1, int(total * fraction + rounding)), left)
+        splits["train"] += [i for unit in units for i in unit]
+    empty = {"val": val_fraction == 0, "test": test_fraction == 0, "train": False}
+    check_classes(names, labels, {split: part for split, part in splits.items() if not empty[split]})
     return {name: np.array(sorted(part, key=lambda i: names[i]), dtype=np.int64) for name, part in splits.items()}
 
 
@@ -144,8 +179,9 @@ print(f"the same three splits: {same}")
 
 # %% [markdown]
 # (Published sets such as Stanford Dogs come with a test split. It is kept, and only val is cut from train, so for
-# them the answer is False.) Two properties are worth checking on any split, and neither can be taken for granted: no
-# image in two of them, and every class in each in the same proportion.
+# them the answer is False; so it is where pictures form groups, which are not passed on here.) Two properties are
+# worth checking on any split, and neither can be taken for granted: no image in two of them, and every class in each in
+# the same proportion.
 
 # %% tags=["nbval-check-output"]
 overlaps = len(names) - len(set(names))
@@ -299,7 +335,9 @@ print(f"12,000 of them: {12_000 * image_size**2 * 3 / 1e9:.1f} GB")
 # %% [markdown]
 # ## Your own pictures
 #
-# Put them into one folder for each class and pass `folder:PATH`. That is all:
+# Put them into one folder for each class and pass `folder:PATH`, which may be a zip or tar archive, too. Folders called
+# train, val and test above the classes are kept as splits. Or list paths and labels in a table and pass `csv:FILE`.
+# That is all:
 #
 # ```python
 # from effnet_helpers import data

@@ -18,7 +18,9 @@
 # | downloads | nothing |
 
 # %%
-from effnet_helpers import data, evaluation, features, models, plotting, runtime, training
+from typing import Optional
+
+from effnet_helpers import data, devices, evaluation, features, models, plotting, runtime, training
 from effnet_helpers.blocks import block_of, set_stochastic_depth
 from effnet_helpers.data.pipeline import from_arrays
 from effnet_helpers.preprocessing import guard_pixel_range
@@ -36,20 +38,23 @@ print(runtime.describe())
 # What you may want to change:
 
 # %% tags=["parameters"]
-dataset: str = "textile"  # textile, folder:PATH, stanford_dogs, or tfds:NAME
+dataset: str = "textile"  # textile, folder:PATH, csv:FILE, stanford_dogs, or tfds:NAME
 variant: str = "Lite0"  # which EfficientNet
 image_size: int = 256  # side of the square images in pixels
 resize_mode: str = "pad"  # crop, pad or squash
 limit_per_class: int = 500  # use at most so many images of each class, 0 uses all
-batch_size: int = 16  # images in a step
+batch_size: int = 16  # images in a step, 0 chooses by the memory of a GPU
 comparison_images: int = 512  # how many training images the comparison of random with pretrained weights shows to each
 head_epochs: int = 25  # passes over the features in the final training of the head
 learning_rate: float = 0.002  # of Adam, for the head
 dropout: float = 0.2  # share of features left out at random in training
+group_by: Optional[str] = None  # pattern in file names of what must stay in one split, such as video[0-9]+
+balance: Optional[str] = None  # for classes of different sizes, class_weights or balanced_sampling
 split_seed: int = 0  # another seed gives another split
 seed: int = 0  # for random weights, order of images and dropout
 
 # %%
+batch_size = devices.use_device(batch_size, variant, image_size)
 runtime.check(
     comparison_images >= 4 * batch_size >= 8, "batch_size", batch_size, "2 up to a quarter of comparison_images"
 )
@@ -57,7 +62,7 @@ runtime.check(isinstance(head_epochs, int) and head_epochs >= 1, "head_epochs", 
 runtime.check(0 < learning_rate < 1, "learning_rate", learning_rate, "a number between 0 and 1")
 runtime.check(0 <= dropout < 1, "dropout", dropout, "a number from 0 up to, but not including, 1")
 runtime.set_seed(seed)
-options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed}
+options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed, "group_by": group_by}
 images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
 print(f"{images.name}: {', '.join(images.class_names[:5])}{' …' if images.num_classes > 5 else ''}; {images.sizes}")
 
@@ -75,6 +80,22 @@ majority = evaluation.majority_baseline(images, "val")
 print(f"always the same answer: {majority}")
 
 # %% [markdown]
+# Some sets have a second such baseline. Where the classes are ImageNet's own, as the breeds of Stanford Dogs are, the
+# network can name them as it comes: leave out its other answers. Mind what that means, though. Such a set is cut from
+# ImageNet, so its *test images were probably seen* in pretraining, and every accuracy on it is too good.
+
+# %%
+if images.wordnet_ids:
+    classifier = models.build_imagenet_classifier(variant)
+    untrained = models.restrict_to_wordnet_ids(classifier, images.wordnet_ids)
+    size = {"image_size": classifier.input_shape[1], "limit_per_class": limit_per_class or None}
+    untrained_report = evaluation.evaluate(untrained, data.load(dataset, **options | size), "val")
+    runtime.record("zero_training_val_accuracy", untrained_report.accuracy)
+    print(f"ImageNet's own answers, without any training: {untrained_report}")
+else:
+    print(f"the classes of {images.name} are not ImageNet's, so there is no such baseline here")
+
+# %% [markdown]
 # ## A head on a backbone
 #
 # Notebook 01 ended with the finding that the top of a network is only a weighted sum of features. So: take the
@@ -90,8 +111,9 @@ def add_head(backbone: keras.Model, num_classes: int, dropout: float = 0.2) -> k
     x = keras.layers.GlobalAveragePooling2D(name="head_pool")(backbone.output)
     x = keras.layers.BatchNormalization(momentum=0.9, name="head_bn")(x)
     x = keras.layers.Dropout(dropout, name="head_dropout")(x)
-    probabilities = keras.layers.Dense(num_classes, activation="softmax", name="head_probabilities")(x)
-    model = keras.Model(backbone.input, probabilities, name=f"{backbone.name}_classifier")
+    # float32 whatever the rest computes in: a softmax in float16 rounds small probabilities to 0
+    last = keras.layers.Dense(num_classes, activation="softmax", dtype="float32", name="head_probabilities")
+    model = keras.Model(backbone.input, last(x), name=f"{backbone.name}_classifier")
     return guard_pixel_range(model)
 
 
@@ -238,7 +260,7 @@ runtime.check(difference.mean() < 0.01, "difference between the two heads", floa
 runtime.set_seed(seed)
 model = add_head(backbone, images.num_classes, dropout)
 fit = training.fit_head(
-    model, images, epochs=head_epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
+    model, images, epochs=head_epochs, batch_size=batch_size, learning_rate=learning_rate, balance=balance, seed=seed
 )
 print(fit)
 

@@ -20,8 +20,9 @@
 # %%
 import tempfile
 from pathlib import Path
+from typing import Optional
 
-from effnet_helpers import data, evaluation, features, models, plotting, runtime, training
+from effnet_helpers import data, devices, evaluation, features, models, plotting, runtime, training
 from effnet_helpers.blocks import block_names, block_of, first_block_to_train, set_stochastic_depth, trainable_table
 from effnet_helpers.data.pipeline import from_arrays
 
@@ -35,12 +36,12 @@ print(runtime.describe())
 # What you may want to change:
 
 # %% tags=["parameters"]
-dataset: str = "textile"  # textile, folder:PATH, stanford_dogs, or tfds:NAME
+dataset: str = "textile"  # textile, folder:PATH, csv:FILE, stanford_dogs, or tfds:NAME
 variant: str = "Lite0"  # which EfficientNet
 image_size: int = 256  # side of the square images in pixels
 resize_mode: str = "pad"  # crop, pad or squash
 limit_per_class: int = 500  # use at most so many images of each class, 0 uses all
-batch_size: int = 32  # images in a step
+batch_size: int = 32  # images in a step, 0 chooses by the memory of a GPU
 head_epochs: int = 15  # passes over the features for the head
 from_block: str = "block4a"  # lowest block that trains
 epochs: int = 3  # passes over the images with these blocks unfrozen
@@ -51,10 +52,15 @@ trial_per_class: int = 80  # training images of each class in the comparisons
 trial_epochs: int = 3  # passes over them, 0 leaves the comparisons out
 trial_learning_rate: float = 0.0001  # peak of the learning rate in the comparisons, lower since there are few steps
 map_class: str = "local"  # class whose activation maps are drawn, the hardest one if there is no such class
+group_by: Optional[str] = None  # pattern in file names of what must stay in one split, such as video[0-9]+
+balance: Optional[str] = None  # for classes of different sizes, class_weights or balanced_sampling
 split_seed: int = 0  # another seed gives another split
+save_to: Optional[str] = None  # path of a .keras file to keep the model in, for effnet predict
 seed: int = 0  # for the head, order of images and dropout
 
 # %%
+batch_size = devices.use_device(batch_size, variant, image_size)
+runtime.check(not save_to or save_to.endswith(".keras"), "save_to", save_to, "a path that ends in .keras")
 runtime.check(isinstance(epochs, int) and epochs >= 1, "epochs", epochs, "a whole number from 1 up")
 runtime.check(0 < learning_rate < 1, "learning_rate", learning_rate, "a number between 0 and 1")
 runtime.check(0 < trial_learning_rate < 1, "trial_learning_rate", trial_learning_rate, "a number between 0 and 1")
@@ -66,7 +72,7 @@ for name, value, least in (
     runtime.check(isinstance(value, int) and value >= least, name, value, f"a whole number from {least} up")
 runtime.check(0 <= warmup_epochs < epochs, "warmup_epochs", warmup_epochs, "a number from 0 up, below epochs")
 runtime.set_seed(seed)
-options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed}
+options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed, "group_by": group_by}
 images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
 backbone = models.build_backbone(variant, image_size=image_size)
 for block in (from_block, trial_block):
@@ -83,7 +89,7 @@ for block in (from_block, trial_block):
 
 # %%
 model = models.add_head(backbone, images.num_classes)
-fit = training.fit_head(model, images, epochs=head_epochs, batch_size=batch_size, seed=seed)
+fit = training.fit_head(model, images, epochs=head_epochs, batch_size=batch_size, balance=balance, seed=seed)
 head_report = evaluation.evaluate(model, images, "val")
 print(fit)
 runtime.record("head_val_accuracy", head_report.accuracy)
@@ -188,10 +194,13 @@ print(f"{below / (below + above):.0%} of the multiply-adds lie below {from_block
 # validation loss, and stops with advice if the loss is no longer a number.
 
 # %%
-train = from_arrays(parts["train"].values, parts["train"].labels, batch_size, shuffle=True, seed=seed)
+order, class_weight = training.balancing(images, balance)
+train = from_arrays(parts["train"].values, parts["train"].labels, batch_size, shuffle=True, **order, seed=seed)
 val = from_arrays(parts["val"].values, parts["val"].labels, batch_size)
 tail.compile(keras.optimizers.Adam(schedule), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-history = tail.fit(train, validation_data=val, epochs=epochs, verbose=2, callbacks=[training.KeepBest(model)]).history
+keeper = training.KeepBest(model)
+fit_options = {"epochs": epochs, "class_weight": class_weight, "callbacks": [keeper], "verbose": 2}
+history = tail.fit(train, validation_data=val, **fit_options).history
 
 # %%
 plotting.learning_curves({"fine-tuned": history})
@@ -328,6 +337,9 @@ runtime.record("test_accuracy", test_report.accuracy)
 print(f"test: {test_report}")
 plotting.confusion(test_report)
 
+# %%
+print(test_report.per_class.round(3).to_string(index=False))
+
 # %% [markdown]
 # If this is lower than you hoped and you now go back and change something, the test split has become a second
 # validation split. For an honest figure you would then need new images.
@@ -340,7 +352,7 @@ plotting.confusion(test_report)
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
-    path = Path(folder) / "classifier.keras"
+    path = Path(save_to) if save_to else Path(folder) / "classifier.keras"
     card = models.save(model, path, class_names=images.class_names, resize_mode=resize_mode, variant=variant)
     reloaded, _ = models.load(path)
     print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
@@ -350,6 +362,10 @@ runtime.check(difference < 1e-5, "difference after reloading", difference, "belo
 
 # %%
 print({key: value for key, value in vars(card).items() if key != "versions"})
+
+# %% [markdown]
+# The parameter `save_to` keeps the two files. `effnet predict classifier.keras PATH` then applies the model to any
+# folder of pictures, and shows those it is least certain of.
 
 # %% [markdown]
 # ## Before you try this on your own

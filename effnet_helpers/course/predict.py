@@ -1,0 +1,94 @@
+"""What `effnet predict` does: read a saved model and pictures, write the table and the contact sheet, sum up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from effnet_helpers import models, plotting, prediction
+from effnet_helpers.course.display import count_progress
+from effnet_helpers.data.scan import shown
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+SHEET = 20  # pictures on the contact sheet
+LISTED = 10  # unreadable files that are named in the terminal; the table has all of them
+
+
+def predict(
+    model_path: Path, paths: Sequence[Path], out: Path, batch_size: int, console: Console
+) -> prediction.Summary:
+    """Predicts pictures with a saved model and writes `out` and a PNG beside it with the least certain ones.
+
+    Args:
+        model_path: The `.keras` file of a saved model.
+        paths: Pictures, folders, archives.
+        out: The table to write, ending in ".csv".
+        batch_size: Pictures at a time.
+        console: Where to show progress and the summary.
+
+    Returns:
+        The summary that was shown.
+
+    Raises:
+        ValueError: If the model or a path cannot be used, or `out` has another ending.
+    """
+    if out.suffix.lower() != ".csv":
+        raise ValueError(f"The table's name must end in .csv. Received: {str(out)!r}")
+    found = prediction.find_pictures(paths)
+    model, card = models.load(model_path)
+    with count_progress("predicting", console) as progress:
+        summary = prediction.predict_to_csv(
+            model, card, found, out, batch_size=batch_size, least_certain=SHEET, progress=progress
+        )
+    console.print(_table(summary))
+    for line in _sentences(summary, found, out):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    sheet = out.with_suffix(".png")
+    images, titles = _least_certain(summary, found, card)
+    if images:
+        plotting.contact_sheet(images, titles, sheet, heading="Least certain first, as the model sees them")
+        console.print(f"The {len(images)} least certain: {sheet}", soft_wrap=True, markup=False, highlight=False)
+    else:
+        sheet.unlink(missing_ok=True)  # of an earlier run
+    return summary
+
+
+def _table(summary: prediction.Summary) -> Table:
+    table = Table("predicted", Column("pictures", justify="right"))
+    for name, count in summary.counts.items():
+        table.add_row(escape(name), f"{count:,}")
+    return table
+
+
+def _sentences(summary: prediction.Summary, found: prediction.Found, out: Path) -> Iterator[str]:
+    yield f"{sum(summary.counts.values()):,} of {len(found.files):,} pictures predicted: {out}"
+    for what, entries in (("could not be read", summary.problems), ("passed over", found.others)):
+        if entries:
+            yield f"{len(entries):,} {what}:"
+            yield from (f"  {shown(name)}: {reason}" for name, reason in entries[:LISTED])
+        if len(entries) > LISTED:
+            yield f"  … and {len(entries) - LISTED:,} more"
+
+
+def _least_certain(
+    summary: prediction.Summary, found: prediction.Found, card: Any
+) -> tuple[list[np.ndarray], list[str]]:
+    images, titles = [], []
+    for answer in summary.least_certain:
+        try:
+            images.append(prediction.read_pixels(card, found.files[answer.index]))
+        except ValueError:  # gone since it was predicted
+            continue
+        name = _short(shown(found.files[answer.index].name), 20)
+        titles.append(f"{_short(answer.predicted, 14)} {answer.probability:.2f}\n{name}")
+    return images, titles
+
+
+def _short(text: str, width: int) -> str:
+    """Cuts out the middle of what is too long: the end of a file's name often is what tells it from others."""
+    return text if len(text) <= width else f"{text[: width // 2]}…{text[-(width - width // 2 - 1) :]}"

@@ -1,0 +1,254 @@
+"""Prediction: every file gets a row, from the same pixels as in training, whatever the file holds."""
+
+import os
+import re
+from collections import Counter
+
+from effnet_helpers import data, models, plotting, prediction
+from effnet_helpers.course.cli import app
+
+import hostile
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from hostile_pictures import encoded, picture, with_alpha
+from PIL import Image
+from typer.testing import CliRunner
+
+CLASSES = ("birds", "cats", "dogs, large")
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    model = models.add_head(models.build_backbone("Lite0", weights=None, image_size=SIZE), len(CLASSES))
+    head = model.get_layer("head_probabilities")
+    head.set_weights([np.random.default_rng(0).normal(0, 0.1, head.kernel.shape), np.zeros(3)])
+    path = tmp_path_factory.mktemp("models") / "animals.keras"
+    models.save(model, path, class_names=CLASSES, resize_mode="crop", variant="Lite0", weights="none")
+    return path
+
+
+@pytest.fixture(scope="module")
+def loaded(saved):
+    return models.load(saved)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    root = tmp_path_factory.mktemp("hostile") / "photos"
+    return root, hostile.make_corpus(root)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of ten good pictures in two classes, small and large, turned, for print and transparent."""
+    exif = Image.Exif()
+    exif[274] = 6
+    contents = {
+        "large.jpg": encoded(picture(0, (700, 500))), "turned.jpg": encoded(picture(1), exif=exif),
+        "print.jpg": encoded(picture(2).convert("CMYK")), "alpha.png": encoded(with_alpha(picture(3)), "PNG"),
+        "small.bmp": encoded(picture(4, (20, 24)), "BMP"),
+    }  # fmt: skip
+    for class_name in ("cats", "dogs"):
+        for name, content in contents.items():
+            path = tmp_path / "photos" / class_name / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content + class_name.encode())  # behind the end: another file of the same pixels
+    return tmp_path / "photos"
+
+
+def effnet(*arguments):
+    result = CliRunner().invoke(app, ["predict", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+# --- pixels and probabilities -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["crop", "pad", "squash"])
+def test_pixels_are_those_of_training_to_the_last_bit(photos, mode):
+    dataset = data.load(f"folder:{photos}", image_size=SIZE, resize_mode=mode)
+    card = models.ModelCard(CLASSES, SIZE, mode, "Lite0", "none")
+    files = dataset.splits["train"]
+    (batch, _) = next(iter(dataset.batches("train", batch_size=len(files))))
+    ours = np.stack([prediction.read_pixels(card, files.root / name) for name in files.names])
+    assert ours.dtype == np.uint8
+    np.testing.assert_array_equal(ours.astype(np.float32), batch.numpy())
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_probabilities_are_those_of_the_data_set(photos, loaded, batch_size):
+    model, card = loaded
+    dataset = data.load(f"folder:{photos}", image_size=SIZE)
+    files = dataset.splits["train"]
+    expected = model.predict(dataset.batches("train"), verbose=0)
+    table = prediction.predict_files(model, card, [files.root / name for name in files.names], batch_size)
+    assert list(table) == ["file", "predicted", "probability", *(f"p_{name}" for name in CLASSES), "problem"]
+    np.testing.assert_allclose(table[[f"p_{name}" for name in CLASSES]], expected, atol=1e-5)
+    assert list(table["predicted"]) == [CLASSES[index] for index in expected.argmax(axis=1)]
+    np.testing.assert_allclose(table["probability"], expected.max(axis=1), atol=1e-5)
+    assert len(np.unique(expected.round(3), axis=0)) > 1, "the model tells the pictures apart"
+
+
+def test_every_file_of_the_hostile_corpus_gets_a_row_and_none_stops_the_others(corpus, loaded):
+    root, expected = corpus
+    names = [name for name, expectation in expected.items() if expectation.fate != hostile.NOT_AN_IMAGE]
+    table = prediction.predict_files(*loaded, [root / name for name in names])
+    assert list(table["file"]) == [str(root / name) for name in names]
+    for name, row in zip(names, table.itertuples(), strict=True):
+        if expected[name].fate == hostile.USED:
+            assert (row.problem, row.predicted in CLASSES, 1 / 3 <= row.probability <= 1) == ("", True, True), name
+        else:
+            assert row.problem, name
+            assert row.predicted is None
+            assert np.isnan(row.probability), name
+
+
+def test_pictures_are_read_one_batch_ahead_and_no_further(photos, loaded, monkeypatch):
+    model, card = loaded
+    paths, done, furthest = [photos / "cats" / "small.bmp"] * 30, [], []
+    read_pixels = prediction.read_pixels
+    monkeypatch.setattr(prediction, "read_pixels", lambda *args: done.append(1) or read_pixels(*args))
+    for number, table in enumerate(prediction._tables(model, card, paths, paths, 4)):
+        furthest.append(len(done) - 4 * number)
+        assert len(table) <= 4
+    assert max(furthest) <= 8
+    assert len(done) == 30
+
+
+# --- what there is to predict -----------------------------------------------------------------------------------------
+
+
+def test_folders_archives_and_files_are_found_under_the_names_they_were_given(photos, tmp_path, monkeypatch):
+    hostile.hostile_zip(tmp_path / "new.zip", bomb_bytes=1000)
+    (photos / "notes.txt").write_text("no picture")
+    (photos / "unnamed").write_bytes(encoded(picture(9)))
+    (photos / "~x.jpg").write_bytes(encoded(picture(10)))
+    monkeypatch.chdir(tmp_path)
+    found = prediction.find_pictures(["photos", "new.zip", "photos/unnamed"])
+    counts = Counter(name.partition(os.sep)[0] for name in found.names)
+    assert counts == {"photos": 10 + 1 + 1, "new.zip": 6 + 1}  # among them the bomb, which is no picture
+    assert os.path.join("new.zip", "cats", "0.jpg") in found.names
+    assert found.names[-1] == os.path.join("photos", "unnamed")
+    assert all(file.is_file() for file in found.files)
+    reasons = {os.path.basename(name): reason for name, reason in found.others}
+    assert "content is JPEG" in reasons["unnamed"]
+    assert reasons["link.jpg"] == "a link"
+    assert not any("notes" in name for name in reasons)
+
+    monkeypatch.chdir(photos)
+    assert "~x.jpg" in prediction.find_pictures(["."]).names
+
+
+def test_what_is_not_there_or_empty_is_refused(tmp_path, loaded):
+    with pytest.raises(ValueError, match=r"There is no such file or folder\. Received: '.*nowhere'"):
+        prediction.find_pictures([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"There are no pictures in it\. Received: '.*empty'"):
+        prediction.find_pictures([tmp_path / "empty"])
+    with pytest.raises(ValueError, match="at least one file"):
+        prediction.predict_files(*loaded, [])
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def test_the_csv_is_the_table_and_the_summary_counts_it(corpus, loaded, tmp_path):
+    root, expected = corpus
+    found = prediction.find_pictures([root])
+    out, told = tmp_path / "new folder" / "predictions.csv", []
+    summary = prediction.predict_to_csv(*loaded, found, out, least_certain=7, progress=lambda *now: told.append(now))
+    written = pd.read_csv(out, keep_default_na=False, na_values={"probability": [""]})
+    table = prediction.predict_files(*loaded, found.files)
+    assert len(written) == len(found.files) == len(table)
+    assert [name.encode("utf-8", "backslashreplace").decode() for name in found.names] == list(written["file"])
+    assert list(written["predicted"]) == list(table["predicted"].fillna(""))
+    assert list(written["problem"]) == list(table["problem"])
+    np.testing.assert_allclose(written["probability"], table["probability"], atol=1e-4)
+
+    left_out = {name for name, expectation in expected.items() if expectation.fate == hostile.LEFT_OUT}
+    assert {name for name, _ in summary.problems} == {os.path.join(root, name) for name in left_out}
+    assert summary.counts == {name: int((table["predicted"] == name).sum()) for name in CLASSES}
+    assert sum(summary.counts.values()) + len(summary.problems) == len(found.files)
+    lowest = table.dropna(subset="probability").nsmallest(7, "probability")
+    np.testing.assert_allclose([answer.probability for answer in summary.least_certain], lowest["probability"], 1e-4)
+    assert all(table["predicted"][answer.index] == answer.predicted for answer in summary.least_certain)
+    assert told[-1] == (len(found.files), len(found.files))
+
+
+def test_an_interrupted_run_leaves_the_earlier_table_and_nothing_else(photos, loaded, tmp_path):
+    out = tmp_path / "out" / "predictions.csv"
+    out.parent.mkdir()
+    out.write_text("earlier")
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prediction.predict_to_csv(*loaded, prediction.find_pictures([photos]), out, batch_size=2, progress=interrupt)
+    assert out.read_text() == "earlier"
+    assert os.listdir(out.parent) == ["predictions.csv"]
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_the_table_and_the_least_certain_pictures(photos, saved, tmp_path):
+    (photos / "broken.jpg").write_bytes(b"nothing")
+    (photos / "🐈 with a name that is far too long.jpg").write_bytes(encoded(picture(11)))
+    out = tmp_path / "predictions.csv"
+    out.write_text("earlier")
+    exit_code, output = effnet(saved, photos, "--out", out, "--batch-size", 4)
+    assert exit_code == 0, output
+    table = pd.read_csv(out)
+    assert len(table) == 12
+    assert f"11 of 12 pictures predicted: {out}" in output
+    assert "1 could not be read:" in output
+    assert "broken.jpg: its content is not a picture" in output
+    for name, count in table["predicted"].value_counts().items():
+        assert re.search(rf"│ {name} +│ +{count} │", output), output
+    with Image.open(tmp_path / "predictions.png") as sheet:
+        description = sheet.info["Description"]
+        assert sheet.width >= 500
+    assert description.startswith("Least certain first, as the model sees them, 11 shown: ")
+    assert "large.jpg" in description
+    assert f"The 11 least certain: {tmp_path / 'predictions.png'}" in output
+
+
+def test_where_nothing_can_be_read_the_command_says_so_and_leaves_no_old_sheet(saved, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"nothing")
+    (tmp_path / "predictions.png").write_bytes(b"of an earlier run")
+    exit_code, output = effnet(saved, tmp_path / "broken.jpg", "--out", tmp_path / "predictions.csv")
+    assert exit_code == 1
+    assert "0 of 1 pictures predicted" in output
+    assert not (tmp_path / "predictions.png").exists()
+    assert list(pd.read_csv(tmp_path / "predictions.csv")["problem"]) == ["its content is not a picture"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["MODEL", "nowhere"], "There is no such file or folder"),
+        (["nowhere.keras", "PHOTOS"], "Missing: nowhere.keras and nowhere.json"),
+        (["MODEL", "PHOTOS", "--out", "predictions.xlsx"], "must end in .csv"),
+    ],
+)
+def test_the_command_refuses_with_one_message(photos, saved, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    exit_code, output = effnet(*({"MODEL": saved, "PHOTOS": photos}.get(each, each) for each in arguments))
+    assert exit_code == 2
+    assert message in output
+    assert os.listdir(tmp_path) == ["photos"]
+
+
+def test_a_contact_sheet_replaces_an_earlier_one_and_takes_any_letters(tmp_path, recwarn):
+    path = tmp_path / "sheet.png"
+    path.write_bytes(b"earlier")
+    plotting.contact_sheet([np.zeros((8, 8, 3)), np.full((9, 5, 3), 255)], ["🐈 cat", "犬 $5"], path, heading="Two")
+    with Image.open(path) as sheet:
+        assert sheet.info["Description"] == "Two, 2 shown: 🐈 cat; 犬 $5."
+    assert os.listdir(tmp_path) == ["sheet.png"]
+    assert [str(warning.message) for warning in recwarn] == []
