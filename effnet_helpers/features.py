@@ -12,7 +12,7 @@ import tempfile
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +97,68 @@ def extract(
         activations = functools.partial(_activations, network, dataset, split, batch_size, options)
         values = _store(path, shape, activations)
     return Features(values, labels, time.perf_counter() - started, reused)
+
+
+def extract_views(
+    network: keras.Model,
+    dataset: ImageDataset,
+    split: str,
+    batch_size: int = 32,
+    *,
+    views: int,
+    augment: Mapping[str, object] | None = None,
+    seed: int = 0,
+) -> Features:
+    """Runs a network over several versions of each image, see `extract`.
+
+    Args:
+        network: from pixels to activations.
+        dataset: where the images come from.
+        split: "train", "val" or "test".
+        batch_size: images at a time.
+        views: how many versions: the images as they are, and augmented ones. A larger number adds to a smaller one.
+        augment: arguments of `preprocessing.augment`, needed for more than one view.
+        seed: of the augmentation.
+
+    Returns:
+        `Features` of (views * images, …), one view after the other; values are read from disk as they are asked for.
+    """
+    parts = [
+        extract(network, dataset, split, batch_size, view=view, augment=augment, seed=seed) for view in range(views)
+    ]
+    return Features(
+        parts[0].values if views == 1 else Stack([part.values for part in parts]),
+        np.tile(parts[0].labels, views),
+        sum(part.seconds for part in parts),
+        all(part.reused for part in parts),
+    )
+
+
+class Stack:
+    """Arrays of one shape, one after the other along the first axis, without a copy of them in memory.
+
+    Args:
+        arrays: of the same shape and dtype.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        self.arrays = arrays
+        self.dtype = arrays[0].dtype
+        self.shape = (len(arrays) * len(arrays[0]), *arrays[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Returns rows by an array of their positions."""
+        which, row = np.divmod(rows, len(self.arrays[0]))
+        out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        for number in np.unique(which):
+            out[which == number] = self.arrays[number][row[which == number]]
+        return out
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.concatenate(self.arrays).astype(dtype or self.dtype, copy=False)
 
 
 def network_fingerprint(network: keras.Model) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from effnet_helpers.blocks import freeze_backbone, split_after
 from effnet_helpers.data import ImageDataset
-from effnet_helpers.features import extract
+from effnet_helpers.features import extract, extract_views
 from effnet_helpers.runtime import keras
 
 import numpy as np
@@ -86,31 +86,27 @@ def solve_head(
         raise ValueError(f'balance must be None or "class_weights" where a head is solved. Received: {balance!r}')
     freeze_backbone(model)
     backbone, _ = split_after(model, "head_pool")
-    shown = [
-        extract(backbone, dataset, "train", batch_size, view=view, augment=augment, seed=seed) for view in range(views)
-    ]
+    train = extract_views(backbone, dataset, "train", batch_size, views=views, augment=augment, seed=seed)
     val = extract(backbone, dataset, "val", batch_size)
     started = time.perf_counter()
     norm, dense = model.get_layer("head_bn"), model.get_layer("head_probabilities")
-    values = np.concatenate([view.values for view in shown]).astype("float32")
-    labels = np.tile(shown[0].labels, views)
+    values = np.asarray(train.values, dtype="float32")
     mean, variance = values.mean(axis=0, dtype="float64"), values.var(axis=0, dtype="float64")
     scale = np.sqrt(variance + norm.epsilon)
-    inputs, val_inputs = (values - mean) / scale, (np.asarray(val.values, dtype="float32") - mean) / scale
+    inputs, val_inputs = (((part - mean) / scale).astype("float32") for part in (values, val.values))
     solutions, losses = [], []
     weight = "balanced" if balance else None
     for strength in strengths:
-        solution = LogisticRegression(C=strength, class_weight=weight, max_iter=1000)
-        solutions.append(solution.fit(inputs, labels))
+        solution = LogisticRegression(C=strength, class_weight=weight, max_iter=1000, tol=1e-3)
+        solutions.append(solution.fit(inputs, train.labels))
         losses.append(log_loss(val.labels, solution.predict_proba(val_inputs), labels=solution.classes_))
     best = solutions[int(np.argmin(losses))]
     norm.set_weights([np.ones_like(mean), np.zeros_like(mean), mean, variance])
     dense.set_weights(_softmax_weights(best, dense.units))
     seconds = time.perf_counter() - started
     accuracy = float(best.score(val_inputs, val.labels))
-    parts = [*shown, val]
-    preparation_seconds = sum(part.seconds for part in parts)
-    return Solved(best.C, tuple(losses), accuracy, seconds, preparation_seconds, all(part.reused for part in parts))
+    reused = train.reused and val.reused
+    return Solved(best.C, tuple(losses), accuracy, seconds, train.seconds + val.seconds, reused)
 
 
 def _softmax_weights(solution: LogisticRegression, units: int) -> list[np.ndarray]:

@@ -1,18 +1,30 @@
 """Train a head on frozen features, then fine-tune whole blocks, without computing anything twice."""
 
-import csv
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from effnet_helpers.blocks import block_names, block_of, freeze_backbone, split_after, split_at_block, trainable_table
+from effnet_helpers.blocks import freeze_backbone, split_after, split_at_block, trainable_table
+from effnet_helpers.callbacks import KeepBest, TrainingDivergedError
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.data.pipeline import from_arrays
-from effnet_helpers.features import extract
+from effnet_helpers.features import extract, extract_views
+from effnet_helpers.prefix import lowest_trainable_block, plan_prefix
 from effnet_helpers.runtime import keras
 
-import numpy as np
+__all__ = [
+    "Fit",
+    "KeepBest",
+    "TrainingDivergedError",
+    "balancing",
+    "compile_for_labels",
+    "fine_tune",
+    "fit_head",
+    "lowest_trainable_block",
+    "plan_prefix",
+    "warmup_cosine",
+]
 
 BALANCES = (None, "class_weights", "balanced_sampling")
 
@@ -49,10 +61,6 @@ class Fit:
         )
 
 
-class TrainingDivergedError(ValueError):
-    """The loss is no longer a finite number."""
-
-
 def fit_head(
     model: keras.Model,
     dataset: ImageDataset,
@@ -63,6 +71,8 @@ def fit_head(
     patience: int | None = None,
     balance: str | None = None,
     seed: int = 0,
+    augment: Mapping[str, object] | None = None,
+    views: int = 1,
     checkpoint_dir: str | Path | None = None,
 ) -> Fit:
     """Trains the head on features of the frozen backbone that are computed once.
@@ -79,7 +89,10 @@ def fit_head(
         patience: stop after so many epochs without a lower validation loss; None runs them all.
         balance: for classes of different sizes: "class_weights" lets an image of a rare class weigh more, in
             "balanced_sampling" it comes more often; None treats all images alike.
-        seed: of the order of images.
+        seed: of the order of images and of augmentation.
+        augment: arguments of `preprocessing.augment`, needed for more than one view.
+        views: of how many versions of each training image features are kept: the image as it is, and augmented ones.
+            An epoch shows as many images as without, of all versions mixed.
         checkpoint_dir: where to keep the best weights so far and the history, should the run be interrupted.
 
     Returns:
@@ -90,9 +103,10 @@ def fit_head(
     """
     freeze_backbone(model)
     backbone, head = split_after(model, "head_pool")
-    prepared = _prepare(backbone, dataset, batch_size, seed, balance)
+    prepared = _prepare(backbone, dataset, batch_size, seed, balance, views, augment)
     optimizer = keras.optimizers.Adam(learning_rate)
-    return _run(model, head, prepared, optimizer, epochs, KeepBest(model, patience, checkpoint_dir))
+    keeper = KeepBest(model, patience, checkpoint_dir)
+    return _run(model, head, prepared, optimizer, epochs, keeper)
 
 
 def fine_tune(
@@ -107,14 +121,16 @@ def fine_tune(
     balance: str | None = None,
     seed: int = 0,
     augment: Mapping[str, object] | None = None,
+    views: int = 4,
     cache: bool = True,
     checkpoint_dir: str | Path | None = None,
     verbose: int = 0,
 ) -> Fit:
     """Trains the head and the blocks that `models.unfreeze_blocks` opened, from the fitted head on.
 
-    What lies below the lowest trainable block says the same in every epoch, so by default it is computed once and only
-    the rest is run. That needs images that do not change, so with `augment` the whole network runs.
+    What lies below the lowest trainable block says the same of an image in every epoch, so by default it is computed
+    once and only the rest is run. With `augment` it is computed for some versions of each image, if that is less work
+    than running the whole network on ever new ones; `prefix.plan_prefix` decides.
 
     Args:
         model: a classifier whose head was fitted and some of whose blocks are trainable.
@@ -128,7 +144,8 @@ def fine_tune(
             "balanced_sampling" it comes more often; None treats all images alike.
         seed: of the order of images and of augmentation.
         augment: arguments of `preprocessing.augment`, or None.
-        cache: whether to compute the frozen part once. The results agree up to rounding to float16.
+        views: how many versions of each image to keep at most, the image as it is among them, if augmented.
+        cache: whether the frozen part may be computed once. The results agree up to rounding to float16.
         checkpoint_dir: where to keep the best weights so far and the history, should the run be interrupted.
         verbose: 0 is silent, 2 prints a line for each epoch.
 
@@ -139,27 +156,21 @@ def fine_tune(
         ValueError: if no block is trainable.
         TrainingDivergedError: if the loss is not finite; the model then has the weights of the best epoch before.
     """
-    lowest = lowest_trainable_block(model)
+    plan = plan_prefix(model, dataset, epochs=epochs, augment=augment, views=views)
     steps_per_epoch = -(-dataset.sizes["train"] // batch_size)
     schedule = warmup_cosine(learning_rate, epochs * steps_per_epoch, round(warmup_epochs * steps_per_epoch))
     optimizer = keras.optimizers.Adam(schedule)
     keeper = KeepBest(model, patience, checkpoint_dir)
-    if cache and augment is None and lowest != block_names(model)[0]:
-        prefix, tail = split_at_block(model, lowest)
-        prepared = _prepare(prefix, dataset, batch_size, seed, balance)
+    if verbose:
+        print(plan if cache else "The whole network runs in every epoch, as asked for.")
+    if cache and plan.cached:
+        prefix, tail = split_at_block(model, plan.block)
+        prepared = _prepare(prefix, dataset, batch_size, seed, balance, plan.views, augment)
         return _run(model, tail, prepared, optimizer, epochs, keeper, verbose)
     order, weights = balancing(dataset, balance)
     train = dataset.batches("train", batch_size, shuffle=True, **order, seed=seed, augment=augment, cache=True)
     prepared = _Prepared(train, dataset.batches("val", batch_size, cache=True), weights)
     return _run(model, model, prepared, optimizer, epochs, keeper, verbose)
-
-
-def lowest_trainable_block(model: keras.Model) -> str:
-    """The first block from the input with anything that trains; a `ValueError` says so where there is none."""
-    for layer in model.layers:
-        if block_of(layer) and layer.trainable_weights:
-            return block_of(layer)
-    raise ValueError("No block is trainable, so there is nothing to fine-tune. Call `models.unfreeze_blocks` first.")
 
 
 def balancing(dataset: ImageDataset, balance: str | None) -> tuple[dict[str, bool], dict[int, float] | None]:
@@ -211,17 +222,32 @@ class _Prepared:
     train: Iterable
     val: Iterable
     class_weights: dict[int, float] | None
+    steps_per_epoch: int | None = None  # None if the batches come to an end by themselves
     seconds: float = 0.0
     reused: bool = False
 
 
-def _prepare(prefix: keras.Model, dataset: ImageDataset, batch_size: int, seed: int, balance: str | None) -> _Prepared:
+def _prepare(
+    prefix: keras.Model,
+    dataset: ImageDataset,
+    batch_size: int,
+    seed: int,
+    balance: str | None,
+    views: int = 1,
+    augment: Mapping[str, object] | None = None,
+) -> _Prepared:
     order, weights = balancing(dataset, balance)
-    train, val = (extract(prefix, dataset, split, batch_size) for split in ("train", "val"))
+    train = extract_views(prefix, dataset, "train", batch_size, views=views, augment=augment, seed=seed)
+    val = extract(prefix, dataset, "val", batch_size)
+    batches = from_arrays(train.values, train.labels, batch_size, shuffle=True, **order, seed=seed)
+    steps_per_epoch = None
+    if views > 1:  # an epoch is as many images as without views; it goes on where the one before left off
+        batches, steps_per_epoch = batches.repeat(), -(-dataset.sizes["train"] // batch_size)
     return _Prepared(
-        from_arrays(train.values, train.labels, batch_size, shuffle=True, **order, seed=seed),
+        batches,
         from_arrays(val.values, val.labels, batch_size),
         weights,
+        steps_per_epoch,
         train.seconds + val.seconds,
         train.reused and val.reused,
     )
@@ -233,13 +259,14 @@ def _run(
     prepared: _Prepared,
     optimizer: keras.optimizers.Optimizer,
     epochs: int,
-    keeper: "KeepBest",
+    keeper: KeepBest,
     verbose: int = 0,
 ) -> Fit:
     started = time.perf_counter()
     compile_for_labels(tail, optimizer)
     history = tail.fit(
         prepared.train,
+        steps_per_epoch=prepared.steps_per_epoch,
         validation_data=prepared.val,
         epochs=epochs,
         class_weight=prepared.class_weights,
@@ -264,63 +291,3 @@ def _run(
 def compile_for_labels(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
     """Compiles a classifier for integer labels: cross-entropy to train on, accuracy to report."""
     model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-
-
-class KeepBest(keras.callbacks.Callback):
-    """Restores the weights of the epoch with the lowest validation loss, and stops early or on a non-finite loss.
-
-    Args:
-        whole: the model whose weights to keep; the one in training may be its upper part.
-        patience: stop after so many epochs without a lower validation loss; None never stops.
-        checkpoint_dir: if given, the best weights go to `best.weights.h5` there and the history to `history.csv`.
-    """
-
-    def __init__(
-        self, whole: keras.Model, patience: int | None = None, checkpoint_dir: str | Path | None = None
-    ) -> None:
-        super().__init__()
-        self.whole, self.patience = whole, patience
-        self.folder = None if checkpoint_dir is None else Path(checkpoint_dir)
-        self.best_epoch, self.best_loss = 0, np.inf
-        self.best_weights = whole.get_weights()
-
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Stops where the loss is not finite, with the best weights so far back in place."""
-        self._check_finite(logs["loss"], f"The loss became {logs['loss']} at step {batch + 1} of an epoch")
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Notes the weights if this epoch is the best so far."""
-        self._check_finite(logs["val_loss"], f"The validation loss became {logs['val_loss']} in epoch {epoch + 1}")
-        if logs["val_loss"] < self.best_loss:
-            self.best_epoch, self.best_loss = epoch + 1, logs["val_loss"]
-            self.best_weights = self.whole.get_weights()
-            if self.folder:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self.whole.save_weights(self.folder / "best.weights.h5")
-        elif self.patience is not None and epoch + 1 - self.best_epoch >= self.patience:
-            self.model.stop_training = True
-        if self.folder:
-            self._write_row(epoch, logs)
-
-    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        """Puts the best weights back."""
-        self.whole.set_weights(self.best_weights)
-
-    def _check_finite(self, loss: float, what_happened: str) -> None:
-        if np.isfinite(loss):
-            return
-        self.whole.set_weights(self.best_weights)
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        before = f"of its best epoch, {self.best_epoch}" if self.best_epoch else "that it started with"
-        raise TrainingDivergedError(
-            f"{what_happened}, at a learning rate of {rate:.2g}. Try a tenth of `learning_rate`, or a longer warm-up. "
-            f"The model has the weights {before}."
-        )
-
-    def _write_row(self, epoch: int, logs: Mapping[str, float]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "history.csv").open("w" if epoch == 0 else "a", newline="") as file:
-            writer = csv.DictWriter(file, ["epoch", *logs])
-            if epoch == 0:
-                writer.writeheader()
-            writer.writerow({"epoch": epoch + 1, **logs})

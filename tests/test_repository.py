@@ -25,15 +25,16 @@ PACKAGE = ROOT / "effnet_helpers"
 FLOORS = (
     {"cache", "network", "torch_file"},
     {"variants", "runtime"},
-    {"preprocessing", "weights", "lite", "blocks", "machine"},
-    {"imagenet", "model_files"},
+    {"preprocessing", "weights", "lite", "blocks", "machine", "runners"},
+    {"imagenet", "model_files", "converters"},
     {"models", "data"},
     {"features", "devices"},
-    {"training", "heads", "evaluation", "prediction"},
+    {"callbacks", "prefix"},
+    {"training", "heads", "evaluation", "prediction", "export"},
     {"plotting"},
     {"course"},
 )
-MAY_IMPORT_TENSORFLOW = {"preprocessing", "data", "runtime"}
+MAY_IMPORT_TENSORFLOW = {"preprocessing", "data", "runtime", "converters", "runners"}
 # The brackets keep this file from breaking its own rule.
 REGISTRY = re.compile(
     "|".join((r"pypi\.(org|io)", "python" + "hosted", r"(conda\.)?anaconda\.(org|com)", "index" + "-url"))

@@ -1,8 +1,9 @@
 """Training: the short cuts agree with the long way, the best epoch is kept, and what diverges says why."""
 
 import csv
+import dataclasses
 
-from effnet_helpers import data, models, runtime, training
+from effnet_helpers import data, evaluation, models, runtime, training
 from effnet_helpers.data.pipeline import from_arrays
 
 import keras
@@ -139,6 +140,56 @@ def test_augmented_fine_tuning_runs_the_whole_network(model, textile):
     assert not fit.reused
     assert fit.preparation_seconds == 0
     assert np.isfinite(fit.history["val_loss"]).all()
+
+
+def test_views_are_kept_where_that_is_less_work_and_shown_mixed(model, textile, monkeypatch):
+    models.unfreeze_blocks(model, last=1)
+    strengths = {"flip": "both"}
+    plan = training.plan_prefix(model, textile, epochs=4, augment=strengths, views=2)
+    assert (plan.cached, plan.views, plan.block) == (True, 2, "top")
+    assert 0 < plan.work < 1
+    fit = training.fine_tune(model, textile, epochs=4, augment=strengths, views=2)
+    assert len(fit.history["loss"]) == 4
+    assert fit.preparation_seconds > 0
+    again = training.fine_tune(model, textile, epochs=3, augment=strengths, views=3)
+    assert not again.reused  # the third view is new
+
+
+def test_the_plan_says_when_everything_runs(model, textile):
+    models.unfreeze_blocks(model, last=1)
+    for options, cached in (
+        ({"epochs": 3}, True),
+        ({"epochs": 3, "budget_gb": 1e-9}, False),
+        ({"epochs": 1, "augment": {"flip": "both"}}, False),
+    ):
+        plan = training.plan_prefix(model, textile, **options)
+        assert plan.cached == cached
+        assert ("it is kept" in str(plan)) == cached
+        assert ("everything runs in every epoch;" not in str(plan)) and str(plan).endswith(".")
+    models.unfreeze_blocks(model, from_block="stem")
+    assert not training.plan_prefix(model, textile, epochs=3).cached
+    with pytest.raises(ValueError, match="views must be"):
+        training.plan_prefix(model, textile, epochs=3, views=0)
+
+
+@pytest.mark.parametrize("balance", ["class_weights", "balanced_sampling"])
+def test_balance_helps_the_rare_class(balance):
+    rare = data.load("textile", image_size=32, limit_per_class=60)
+    files = rare.splits["train"]
+    kept = np.concatenate([np.flatnonzero(files.labels != 1), np.flatnonzero(files.labels == 1)[:4]])
+    rare = dataclasses.replace(rare, splits={**rare.splits, "train": files.take(np.sort(kept))})
+    recalls = {}
+    for each in (None, balance):
+        runtime.set_seed(0)
+        model = models.add_head(models.build_backbone("Lite0", image_size=32), 3)
+        training.fit_head(model, rare, epochs=8, learning_rate=0.01, balance=each)
+        recalls[each] = evaluation.evaluate(model, rare, "val").per_class["recall"][1]
+    assert recalls[balance] > recalls[None]
+
+
+def test_other_balances_are_refused(model, textile):
+    with pytest.raises(ValueError, match=r"balance must be one of None, 'class_weights'.*Received: 'smote'"):
+        training.fit_head(model, textile, epochs=1, balance="smote")
 
 
 def test_the_learning_rate_rises_in_a_line_and_falls_along_half_a_cosine():

@@ -190,6 +190,15 @@ below, above = models.count_multiply_adds(prefix), models.count_multiply_adds(ta
 print(f"{below / (below + above):.0%} of the multiply-adds lie below {from_block}, {above / (below + above):.0%} above")
 
 # %% [markdown]
+# Is it worth it? Keeping activations costs space, and pays the more, the more often they are used. With augmented
+# images there is something to weigh: a few versions of each image can be kept, and shown in turn, or the whole network
+# runs on ever new ones. `plan_prefix` counts before anything is computed, and `fine_tune` goes by it.
+
+# %%
+print(training.plan_prefix(model, images, epochs=epochs))
+print(training.plan_prefix(model, images, epochs=10, augment={"flip": "both"}, views=4))
+
+# %% [markdown]
 # Compile after unfreezing, as always, and fit. `KeepBest` puts back the weights of the epoch with the lowest
 # validation loss, and stops with advice if the loss is no longer a number.
 

@@ -1,0 +1,73 @@
+"""What watches over a training run: it keeps the best weights, and stops when the loss is no longer a number."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from effnet_helpers.runtime import keras
+
+import numpy as np
+
+
+class TrainingDivergedError(ValueError):
+    """The loss is no longer a finite number."""
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Restores the weights of the epoch with the lowest validation loss, and stops early or on a non-finite loss.
+
+    Args:
+        whole: the model whose weights to keep; the one in training may be its upper part.
+        patience: stop after so many epochs without a lower validation loss; None never stops.
+        checkpoint_dir: if given, the best weights go to `best.weights.h5` there and the history to `history.csv`.
+    """
+
+    def __init__(
+        self, whole: keras.Model, patience: int | None = None, checkpoint_dir: str | Path | None = None
+    ) -> None:
+        super().__init__()
+        self.whole, self.patience = whole, patience
+        self.folder = None if checkpoint_dir is None else Path(checkpoint_dir)
+        self.best_epoch, self.best_loss = 0, np.inf
+        self.best_weights = whole.get_weights()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Stops where the loss is not finite, with the best weights so far back in place."""
+        self._check_finite(logs["loss"], f"The loss became {logs['loss']} at step {batch + 1} of an epoch")
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Notes the weights if this epoch is the best so far."""
+        self._check_finite(logs["val_loss"], f"The validation loss became {logs['val_loss']} in epoch {epoch + 1}")
+        if logs["val_loss"] < self.best_loss:
+            self.best_epoch, self.best_loss = epoch + 1, logs["val_loss"]
+            self.best_weights = self.whole.get_weights()
+            if self.folder:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self.whole.save_weights(self.folder / "best.weights.h5")
+        elif self.patience is not None and epoch + 1 - self.best_epoch >= self.patience:
+            self.model.stop_training = True
+        if self.folder:
+            self._write_row(epoch, logs)
+
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        """Puts the best weights back."""
+        self.whole.set_weights(self.best_weights)
+
+    def _check_finite(self, loss: float, what_happened: str) -> None:
+        if np.isfinite(loss):
+            return
+        self.whole.set_weights(self.best_weights)
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        before = f"of its best epoch, {self.best_epoch}" if self.best_epoch else "that it started with"
+        raise TrainingDivergedError(
+            f"{what_happened}, at a learning rate of {rate:.2g}. Try a tenth of `learning_rate`, or a longer warm-up. "
+            f"The model has the weights {before}."
+        )
+
+    def _write_row(self, epoch: int, logs: Mapping[str, float]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "history.csv").open("w" if epoch == 0 else "a", newline="") as file:
+            writer = csv.DictWriter(file, ["epoch", *logs])
+            if epoch == 0:
+                writer.writeheader()
+            writer.writerow({"epoch": epoch + 1, **logs})

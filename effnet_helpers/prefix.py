@@ -1,0 +1,95 @@
+"""Is it worth to compute the frozen part of a network once? Multiplications and bytes, counted before any work."""
+
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from effnet_helpers.blocks import block_names, block_of, split_at_block
+from effnet_helpers.cache import cache_dir
+from effnet_helpers.data import ImageDataset
+from effnet_helpers.models import count_multiply_adds
+from effnet_helpers.runtime import keras
+
+BACKWARD = 2
+"""A backward pass takes about twice the multiplications of a forward pass: one for the inputs, one for the weights."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the frozen part of a network will be run.
+
+    Attributes:
+        cached: whether it is computed once and kept.
+        block: the lowest block that trains.
+        views: how many versions of each training image are kept.
+        gigabytes: what that takes on disk.
+        budget_gb: what it may take.
+        work: multiplications as a share of those of running the whole network in every epoch.
+    """
+
+    cached: bool
+    block: str
+    views: int
+    gigabytes: float
+    budget_gb: float
+    work: float
+
+    def __str__(self) -> str:
+        versions = f"{self.views} versions of each image" if self.views > 1 else "each image"
+        return (
+            f"Estimate: keeping what lies below {self.block} for {versions} takes {self.gigabytes:.2f} GB (of "
+            f"{self.budget_gb:.0f} allowed) and {self.work:.0%} of the multiplications of running everything in every "
+            f"epoch; so {'it is kept' if self.cached else 'everything runs in every epoch'}."
+        )
+
+
+def plan_prefix(
+    model: keras.Model,
+    dataset: ImageDataset,
+    *,
+    epochs: int,
+    augment: Mapping[str, object] | None = None,
+    views: int = 4,
+    budget_gb: float | None = None,
+) -> Plan:
+    """Estimates whether to keep the activations below the lowest trainable block, or to run the whole network.
+
+    Args:
+        model: a classifier some of whose blocks are trainable.
+        dataset: what it will be trained on.
+        epochs: how many passes are planned.
+        augment: arguments of `preprocessing.augment`, or None if images do not change; then one version is enough.
+        views: how many versions of each image to keep at most.
+        budget_gb: what the kept activations may take on disk; half of what is free by default. They are files that the
+            operating system keeps in memory as far as there is room.
+
+    Returns:
+        The `Plan`.
+
+    Raises:
+        ValueError: if no block is trainable, or `views` is no whole number from 1 up.
+    """
+    if isinstance(views, bool) or not isinstance(views, int) or views < 1:
+        raise ValueError(f"views must be a whole number, 1 or more. Received: {views!r}")
+    block = lowest_trainable_block(model)
+    free_gb = shutil.disk_usage(cache_dir()).free / 1e9
+    budget_gb = free_gb / 2 if budget_gb is None else budget_gb
+    if block == block_names(model)[0]:
+        return Plan(False, block, 1, 0.0, budget_gb, 1.0)
+    views = 1 if augment is None else min(views, epochs)
+    prefix, tail = split_at_block(model, block)
+    below, above = count_multiply_adds(prefix), count_multiply_adds(tail)
+    train, val = dataset.sizes["train"], dataset.sizes["val"]
+    upper = epochs * (train * (1 + BACKWARD) + val) * above
+    work = ((views * train + val) * below + upper) / (epochs * (train + val) * below + upper)
+    gigabytes = (views * train + val) * math.prod(prefix.output_shape[1:]) * 2 / 1e9  # float16
+    return Plan(work < 1 and gigabytes <= budget_gb, block, views, gigabytes, budget_gb, work)
+
+
+def lowest_trainable_block(model: keras.Model) -> str:
+    """The first block from the input with anything that trains; a `ValueError` says so where there is none."""
+    for layer in model.layers:
+        if block_of(layer) and layer.trainable_weights:
+            return block_of(layer)
+    raise ValueError("No block is trainable, so there is nothing to fine-tune. Call `models.unfreeze_blocks` first.")
