@@ -49,6 +49,8 @@ def save(
 ) -> ModelCard:
     """Saves a model as a `.keras` file of stock layers, which plain Keras loads, and its card as JSON beside it.
 
+    A model that was trained in mixed precision is saved in float32.
+
     Args:
         model: a classifier of square pictures.
         path: where to, ending in ".keras".
@@ -75,7 +77,7 @@ def save(
     # Of the same layers but not compiled: the state of an optimizer fits only what was trainable while it ran.
     uncompiled = keras.Model(model.input, model.output, name=model.name)
     with _all_stochastic_depth(model):
-        uncompiled.save(path)
+        _in_float32(uncompiled).save(path)
     path.with_suffix(".json").write_text(json.dumps(asdict(card), indent=2) + "\n")
     return card
 
@@ -165,6 +167,21 @@ def _version(card: ModelCard, package: str) -> str:
 
 def _trains(model: keras.Model, block: str) -> bool:
     return any(layer.trainable_weights for layer in model.layers if block_of(layer) == block)
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    """The same model without mixed precision, which pays on the GPU it was trained on and is slow everywhere else."""
+    if all(layer.dtype_policy.name == "float32" for layer in model.layers):
+        return model
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        copy = layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+        copy.trainable = layer.trainable
+        return copy
+
+    copy = keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 @contextmanager

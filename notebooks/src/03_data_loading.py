@@ -345,6 +345,7 @@ print(f"12,000 of them: {12_000 * image_size**2 * 3 / 1e9:.1f} GB")
 # images = data.load("folder:/path/to/pictures", image_size=224)
 # print(images.sizes, images.class_names)
 # batches = images.batches("train", batch_size=32, shuffle=True)
+# images.to_csv("splits.csv")  # which picture is in which split; "csv:splits.csv" loads it again
 # ```
 #
 # Hidden files are ignored, so are files that are no pictures. A picture that cannot be read is found now, not in the
