@@ -31,14 +31,16 @@ notebooks: $(STAMP) ## rebuild the committed notebooks and their outputs from no
 	@$(EFFNET) build $(NOTEBOOKS)
 
 test: $(STAMP) ## lint, unit tests, committed notebooks re-executed, smoke profile
-	@echo "== 1 of 4: lint"
+	@echo "== 1 of 5: lint"
 	@$(BIN)/ruff check effnet_helpers tests notebooks/src
 	@$(BIN)/ruff format --check effnet_helpers tests notebooks/src
-	@echo "== 2 of 4: unit tests, and the rules every notebook keeps to"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
-	@echo "== 3 of 4: committed notebooks, every cell again (nbval)"
+	@echo "== 2 of 5: unit tests, and the rules every notebook keeps to"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not notebooks"
+	@echo "== 3 of 5: lessons on other data: Stanford Dogs in miniature, a folder with broken files"
+	@$(BIN)/python -m pytest -m notebooks
+	@echo "== 4 of 5: committed notebooks, every cell again (nbval)"
 	@$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks/*.ipynb
-	@echo "== 4 of 4: smoke profile, from another directory"
+	@echo "== 5 of 5: smoke profile, from another directory"
 	@cd / && "$(CURDIR)/$(BIN)/effnet" run --profile smoke
 	@echo "== all tests passed"
 

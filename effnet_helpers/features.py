@@ -7,15 +7,11 @@ layer they are the features that a head is trained on, at a block's boundary the
 import functools
 import hashlib
 import json
-import os
-import tempfile
 import time
-import warnings
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from effnet_helpers import array_store
 from effnet_helpers.cache import cache_dir
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.runtime import keras
@@ -27,9 +23,6 @@ _FORMAT = 2
 
 _IRRELEVANT = ("name", "trainable", "rate", "seed")
 """Settings of layers that do not change inference: names count up in a process, the others concern training."""
-
-_TRAILER = 4
-"""Bytes after the array that hold its CRC-32. NumPy maps the array and never looks past its end."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +40,6 @@ class Features:
     labels: np.ndarray
     seconds: float
     reused: bool
-
-
-class CacheWarning(UserWarning):
-    """The cache could not be read or written; what was asked for is computed all the same."""
 
 
 def extract(
@@ -90,12 +79,14 @@ def extract(
     path = cache_dir() / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
     labels = dataset.labels(split)
     shape = (len(labels), *network.output_shape[1:])
-    values = _read(path, shape)
+    values = array_store.read(path, shape, "float16")
     reused = values is not None
     if not reused:
         options = {"augment": dict(augment), "seed": _seed_of_view(seed, view)} if view else {}
         activations = functools.partial(_activations, network, dataset, split, batch_size, options)
-        values = _store(path, shape, activations)
+        values = array_store.write(path, shape, "float16", activations())
+        if values is None:
+            values = np.concatenate(list(activations()))
     return Features(values, labels, time.perf_counter() - started, reused)
 
 
@@ -193,53 +184,3 @@ def _activations(
                 "Check the weights, and that images are in [0, 255]."
             )
         yield values
-
-
-def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    if not path.exists():
-        return None
-    try:
-        values = np.load(path, mmap_mode="r")
-        if values.shape != shape or values.dtype != np.float16:
-            raise ValueError(f"an array of {values.shape}, not {shape}")
-        with path.open("rb") as file:
-            file.seek(-_TRAILER, os.SEEK_END)
-            stored = int.from_bytes(file.read(), "little")
-        if zlib.crc32(values.data) != stored:
-            raise ValueError("its checksum does not fit")
-    except (OSError, ValueError, EOFError) as error:
-        warnings.warn(
-            f"{path.name} in the cache is damaged and is computed again ({error}).", CacheWarning, stacklevel=3
-        )
-        return None
-    return values
-
-
-def _store(path: Path, shape: tuple[int, ...], activations: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
-    """Writes activations as they are computed, so that memory does not grow with them; returns the file, mapped.
-
-    The file has another name until it is complete: a reader, a second writer or a writer that is killed never leaves
-    half a file under the final one. Where it cannot be written, everything is computed into memory instead.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = file.name
-            header = {"descr": np.dtype("float16").str, "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            checksum = 0
-            for values in activations():
-                checksum = zlib.crc32(values.data, checksum)
-                file.write(values.data)
-            file.write(checksum.to_bytes(_TRAILER, "little"))
-        os.replace(temporary, path)
-        return np.load(path, mmap_mode="r")
-    except OSError as error:
-        warnings.warn(
-            f"The cache cannot be written, so this is computed again next time ({error}).", CacheWarning, stacklevel=3
-        )
-        return np.concatenate(list(activations()))
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)

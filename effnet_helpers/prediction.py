@@ -152,10 +152,7 @@ def read_pixels(card: Any, path: str | os.PathLike) -> np.ndarray:
     Raises:
         ValueError: If there is no such file, or it cannot be read as a picture.
     """
-    image = preprocessing.read_rgb(path, card.image_size, card.resize_mode)
-    with keras.device("cpu:0"):
-        pixels = preprocessing.resize(np.asarray(image), card.image_size, card.resize_mode)
-    return np.rint(pixels.numpy()).astype(np.uint8)
+    return preprocessing.read_resized(path, card.image_size, card.resize_mode)
 
 
 def _tables(

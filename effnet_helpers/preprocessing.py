@@ -22,6 +22,7 @@ from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # by Pillow's names
 RESIZE_MODES = ("crop", "pad", "squash")
+_UNKNOWN_MODE = 'resize mode must be "crop", "pad" or "squash". Received: {!r}'
 # Remarks on damaged metadata and on very large pictures; `data.audit` says both, once, and with what to do.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -74,19 +75,66 @@ def read_rgb(path: str | os.PathLike, image_size: int | None = None, mode: str =
     Raises:
         ValueError: If there is no such file, or it cannot be read as a picture.
     """
-    path = Path(path).expanduser()
+    path = os.path.expanduser(path)
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image_size is not None:
                 needed = image_size / (max(image.size) if mode == "pad" else min(image.size))
                 image.draft(None, (math.ceil(image.width * needed), math.ceil(image.height * needed)))
+            image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image)
     except Exception as error:  # decoders raise anything from OSError to SyntaxError on damaged files
         raise ValueError(
-            f"No picture could be read: {why_unreadable(path, error)}. "
-            f"Formats that work: {', '.join(FORMATS)}. Received: path={str(path)!r}"
+            f"No picture could be read: {why_unreadable(Path(path), error)}. "
+            f"Formats that work: {', '.join(FORMATS)}. Received: path={os.fspath(path)!r}"
         ) from None
+
+
+def read_resized(path: str | os.PathLike, image_size: int, mode: str = "crop") -> np.ndarray:
+    """Reads a picture file and brings it to size, as for training and prediction alike.
+
+    Args:
+        path: The file.
+        image_size: Side of the result in pixels.
+        mode: See `resize`.
+
+    Returns:
+        uint8 array `(image_size, image_size, 3)`.
+
+    Raises:
+        ValueError: If there is no such file, or it cannot be read as a picture.
+    """
+    return np.asarray(resize_picture(read_rgb(path, image_size, mode), image_size, mode))
+
+
+def resize_picture(image: Image.Image, image_size: int, mode: str = "crop") -> Image.Image:
+    """Does what `resize` does to a Pillow image, several times as fast; pixels differ by rounding, at most 2.
+
+    Args:
+        image: In mode RGB.
+        image_size: Side of the result in pixels.
+        mode: See `resize`.
+
+    Raises:
+        ValueError: If `mode` or `image_size` is not one of those that `resize` takes.
+    """
+    check_size(image_size)
+    target, bicubic = (image_size, image_size), Image.Resampling.BICUBIC
+    width, height = image.size
+    if mode == "crop":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        return image.crop((left, top, left + side, top + side)).resize(target, bicubic)
+    if mode == "pad":
+        shrink = image_size / max(width, height)
+        if shrink < 1:
+            image = image.resize([max(1, round(side * shrink)) for side in image.size], bicubic)
+        left, top = (image_size - image.width) // 2, (image_size - image.height) // 2
+        return image.crop((-left, -top, image_size - left, image_size - top))  # black where there is no picture
+    if mode == "squash":
+        return image.resize(target, bicubic)
+    raise ValueError(_UNKNOWN_MODE.format(mode))
 
 
 def resize(images: tf.Tensor, image_size: int, mode: str = "crop") -> tf.Tensor:
@@ -123,7 +171,7 @@ def resize(images: tf.Tensor, image_size: int, mode: str = "crop") -> tf.Tensor:
     elif mode == "squash":
         images = _resample(images, target)
     else:
-        raise ValueError(f'resize mode must be "crop", "pad" or "squash". Received: {mode!r}')
+        raise ValueError(_UNKNOWN_MODE.format(mode))
     return tf.ensure_shape(images, (*images.shape[:-3], *target, 3))
 
 
@@ -246,7 +294,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def why_unreadable(path: Path, error: Exception) -> str:
@@ -276,7 +324,10 @@ def _resample(images: tf.Tensor, size: tuple[int, int] | list[tf.Tensor]) -> tf.
     """Antialiased bicubic, or nothing at all where the size already fits."""
 
     def resampled() -> tf.Tensor:
-        return tf.clip_by_value(tf.image.resize(images, size, "bicubic", antialias=True), 0.0, 255.0)
+        # One axis after the other, as Pillow does: beside a hard edge it matters when values are clipped.
+        wide = tf.image.resize(images, (tf.shape(images)[-3], size[1]), "bicubic", antialias=True)
+        result = tf.image.resize(tf.clip_by_value(wide, 0.0, 255.0), size, "bicubic", antialias=True)
+        return tf.clip_by_value(result, 0.0, 255.0)
 
     return tf.cond(
         tf.reduce_all(tf.shape(images)[-3:-1] == tf.stack(size)), lambda: tf.cast(images, tf.float32), resampled

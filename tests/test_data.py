@@ -1,5 +1,8 @@
 import io
+import os
 import shutil
+import subprocess
+import sys
 import time
 
 from effnet_helpers import data, runtime
@@ -337,6 +340,37 @@ def test_augmentation_differs_from_batch_to_batch_and_from_epoch_to_epoch(pets):
     np.testing.assert_array_equal(first, second)
     augmented = dataset.batches("train", augment={"rotation": 20})
     assert np.abs(collect(augmented)[0] - collect(augmented)[0]).max() > 1
+
+
+def test_augmentation_runs_on_the_device_that_is_named_and_gives_back_to_the_cpu():
+    """As on a GPU: without a name tf.data runs everything on the CPU."""
+    script = (
+        "import sys\n"
+        "from effnet_helpers.data import pipeline\n"
+        "import numpy as np, tensorflow as tf\n"
+        "(cpu,) = tf.config.list_physical_devices('CPU')\n"
+        "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
+        "tf.debugging.set_log_device_placement(True)\n"
+        "batches = tf.data.Dataset.from_tensors((np.ones((4, 16, 16, 3), np.float32), np.zeros(4, np.int32)))\n"
+        "for images, labels in pipeline.augmented(batches, {'rotation': 10}, device=sys.argv[1]):\n"
+        "    print('given back to', images.device)\n"
+    )
+    command, talkative = [sys.executable, "-c", script, "CPU:1"], {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=talkative)
+    log = (done.stdout + done.stderr).splitlines()
+    warps = [line.rpartition("device:")[2] for line in log if "(ImageProjectiveTransformV3)" in line]
+    assert set(warps) == {"CPU:1"}
+    assert any(line.startswith("given back to") and line.endswith("device:CPU:0") for line in log)
+
+
+def test_augmentation_runs_on_the_gpu_where_there_is_one(monkeypatch):
+    batches = tf.data.Dataset.from_tensors((np.ones((4, 16, 16, 3), np.float32), np.zeros(4, np.int32)))
+    named, place = [], tf.device
+    monkeypatch.setattr(pipeline.tf, "device", lambda name: named.append(name) or place("CPU:0"))
+    for gpu, device in ((None, "CPU:0"), (runtime.Gpu("some", (8, 9)), "GPU:0")):
+        monkeypatch.setattr(runtime, "first_gpu", lambda gpu=gpu: gpu)
+        pipeline.augmented(batches, {"rotation": 10})
+        assert named[-1] == device
 
 
 def test_arrays_come_in_the_order_of_images(pets, tmp_path):

@@ -1,8 +1,6 @@
 """Features are computed once, under a key that changes when anything they depend on does."""
 
-import multiprocessing
-
-from effnet_helpers import data, features, models
+from effnet_helpers import array_store, data, features, models
 from effnet_helpers.cache import cache_dir
 
 import numpy as np
@@ -98,7 +96,7 @@ def test_a_damaged_file_is_computed_again_and_said(backbone, textile, damage):
     first = np.array(features.extract(backbone, textile, "val").values)
     (path,) = files()
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.warns(features.CacheWarning, match=rf"{path.name} in the cache is damaged"):
+    with pytest.warns(array_store.CacheWarning, match=rf"{path.name} in the cache is damaged"):
         again = features.extract(backbone, textile, "val")
     assert not again.reused
     np.testing.assert_array_equal(first, again.values)
@@ -109,8 +107,8 @@ def test_a_full_disk_costs_the_cache_and_nothing_else(backbone, textile, monkeyp
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(features.os, "replace", full)
-    with pytest.warns(features.CacheWarning, match="cannot be written.*No space left"):
+    monkeypatch.setattr(array_store.os, "replace", full)
+    with pytest.warns(array_store.CacheWarning, match="cannot be written.*No space left"):
         found = features.extract(backbone, textile, "val")
     assert found.values.shape == (textile.sizes["val"], 2, 2, 1280)
     assert files() == []
@@ -148,25 +146,3 @@ def test_activations_too_large_for_half_precision_are_refused(textile):
     network.get_layer("top_bn").beta.assign([1e6] * 1280)
     with pytest.raises(FloatingPointError, match="not finite numbers below 65,504"):
         features.extract(network, textile, "val")
-
-
-def _write(path, start):
-    start.wait()
-    for value in range(20):
-        features._store(path, (50, 1000), lambda value=value: iter([np.full((50, 1000), value, "float16")]))
-
-
-def test_two_writers_at_once_leave_one_whole_file(tmp_path):
-    context = multiprocessing.get_context("spawn")  # this process has threads, which a fork would not survive
-    start, path = context.Event(), tmp_path / "features" / "same.npy"
-    writers = [context.Process(target=_write, args=(path, start)) for _ in range(2)]
-    for writer in writers:
-        writer.start()
-    start.set()
-    for writer in writers:
-        writer.join(60)
-        assert writer.exitcode == 0
-    values = np.load(path)
-    assert values.shape == (50, 1000)
-    assert len(np.unique(values)) == 1
-    assert [found.name for found in path.parent.iterdir()] == ["same.npy"]

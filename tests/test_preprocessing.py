@@ -3,7 +3,15 @@ import subprocess
 import sys
 import warnings
 
-from effnet_helpers.preprocessing import ScaledPixelsWarning, augment, guard_pixel_range, load_image, resize
+from effnet_helpers.preprocessing import (
+    ScaledPixelsWarning,
+    augment,
+    guard_pixel_range,
+    load_image,
+    read_resized,
+    resize,
+    resize_picture,
+)
 
 import keras
 import numpy as np
@@ -192,8 +200,43 @@ def test_resize_is_the_same_inside_tf_data_with_unknown_shape(mode, shape):
 
 
 def test_resize_names_unknown_modes():
-    with pytest.raises(ValueError, match=r'"crop", "pad" or "squash"\. Received: .stretch.'):
-        resize(colour_ramp(), 24, "stretch")
+    for tool, image in ((resize, colour_ramp()), (resize_picture, Image.fromarray(colour_ramp()))):
+        with pytest.raises(ValueError, match=r'"crop", "pad" or "squash"\. Received: .stretch.'):
+            tool(image, 24, "stretch")
+
+
+def noise(shape):
+    return np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def black_and_white(shape):
+    """Hard edges, beside which bicubic values overshoot and are clipped."""
+    return np.kron(noise((20, 20)) // 128 * 255, np.ones((5, 5, 1), np.uint8))[: shape[0], : shape[1]]
+
+
+@pytest.mark.parametrize("mode", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("shape", [(40, 52), (52, 40), (33, 90), (7, 100), (64, 64)])
+@pytest.mark.parametrize("content", [noise, black_and_white])
+def test_a_picture_is_resized_as_arrays_are(content, shape, mode):
+    pixels = content(shape)
+    for size in (24, 64, 112):
+        picture = np.asarray(resize_picture(Image.fromarray(pixels), size, mode))
+        array = resize(pixels, size, mode).numpy()
+        assert picture.shape == array.shape == (size, size, 3)
+        difference = np.abs(picture - array)
+        assert difference.max() < 2
+        assert difference.mean() < 0.5
+        if mode == "pad" and max(shape) <= size:
+            np.testing.assert_array_equal(picture, array)
+    np.testing.assert_array_equal(
+        resize_picture(Image.fromarray(pixels), min(shape), "crop"), resize(pixels, min(shape))
+    )
+
+
+def test_large_photographs_are_decoded_at_a_smaller_scale_and_look_the_same(tmp_path):
+    Image.fromarray(colour_ramp(600, 800)).save(tmp_path / "photo.jpg", quality=95)
+    fast = read_resized(tmp_path / "photo.jpg", 64)
+    assert np.abs(fast - resize(load_image(tmp_path / "photo.jpg"), 64)).max() < 6
 
 
 # augment

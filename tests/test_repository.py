@@ -23,7 +23,7 @@ from packaging.version import Version
 PACKAGE = ROOT / "effnet_helpers"
 # Lowest first; a room imports from lower floors, and from itself.
 FLOORS = (
-    {"cache", "network", "torch_file"},
+    {"array_store", "cache", "network", "torch_file"},
     {"variants", "runtime"},
     {"preprocessing", "weights", "lite", "blocks", "machine", "runners"},
     {"imagenet", "model_files", "converters"},

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from effnet_helpers.data import pipeline
+from effnet_helpers import preprocessing
+from effnet_helpers.data import pipeline, pixels
 from effnet_helpers.data.records import ImageFiles, PassedOver, Provenance
 from effnet_helpers.data.splits import limit_by_hash
 
@@ -47,7 +48,7 @@ class ImageDataset:
     left_out: tuple[tuple[str, str], ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
     wordnet_ids: tuple[str, ...] = ()
-    _kept: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[str, np.ndarray | None] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def num_classes(self) -> int:
@@ -70,10 +71,8 @@ class ImageDataset:
             split: `"train"`, `"val"` or `"test"`.
             index: Position in the unshuffled order.
         """
-        if split in self._kept:
-            return self._kept[split][index]
-        one = self._files(split).take([range(self.sizes[split])[index]])
-        return next(iter(pipeline.resized(one, self.image_size, self.resize_mode))).numpy()
+        path = self._files(split).path(index)
+        return preprocessing.read_resized(path, self.image_size, self.resize_mode)
 
     def batches(
         self,
@@ -97,8 +96,9 @@ class ImageDataset:
                 `shuffle`. For training only.
             augment: Arguments of `preprocessing.augment` as a dictionary, or a function `(images, seed) -> images`,
                 applied to each batch with a seed of its own. Augment for training only.
-            cache: Whether to keep the resized images in memory as uint8 (`3 * image_size**2` bytes each) from the first
-                such call on. Batches are the same with and without.
+            cache: Whether to keep the resized images as uint8 (`3 * image_size**2` bytes each) from the first such call
+                on: in memory or in a file, where there is room, see `pixels.keep`. Batches are the same with and
+                without.
             seed: Decides orders and augmentation of all epochs. Not the seed of the splits.
 
         Returns:
@@ -108,8 +108,9 @@ class ImageDataset:
             ValueError: If there is no such split.
         """
         files, order = self._files(split), {"shuffle": shuffle, "balanced": balanced, "seed": seed}
-        if cache:
-            batches = pipeline.from_arrays(self._pixels(split), files.labels, batch_size, **order)
+        kept = self._pixels(split) if cache else None
+        if kept is not None:
+            batches = pipeline.from_arrays(kept, files.labels, batch_size, **order)
         else:
             batches = pipeline.from_files(files, self.image_size, self.resize_mode, batch_size, **order)
             batches = batches.map(lambda images, labels: (tf.cast(images, tf.float32), labels))
@@ -161,22 +162,19 @@ class ImageDataset:
         They depend on the contents of the files, not on where these lie or when they were written.
         """
         files = self._files(split)
-        pixels = [PIXELS_VERSION, self.image_size, self.resize_mode]
+        settings = [PIXELS_VERSION, self.image_size, self.resize_mode]
         contents = [files.names, files.labels.tolist(), files.digests]
-        return hashlib.sha256(json.dumps([pixels, contents]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([settings, contents]).encode()).hexdigest()[:16]
 
     def _files(self, split: str) -> ImageFiles:
         if split not in self.splits:
             raise ValueError(f"There are the splits {', '.join(SPLITS)}. Received: {split!r}")
         return self.splits[split]
 
-    def _pixels(self, split: str) -> np.ndarray:
-        """All images of a split, uint8 `(n, image_size, image_size, 3)`, read at the first call and then kept."""
+    def _pixels(self, split: str) -> np.ndarray | None:
+        """All images of a split as `pixels.keep` keeps them, asked for once."""
         if split not in self._kept:
-            pixels = np.empty((self.sizes[split], self.image_size, self.image_size, 3), dtype=np.uint8)
-            start = 0
-            for images, _ in pipeline.from_files(self._files(split), self.image_size, self.resize_mode):
-                pixels[start : start + len(images)] = images
-                start += len(images)
-            self._kept[split] = pixels
+            self._kept[split] = pixels.keep(
+                self._files(split), self.image_size, self.resize_mode, self.fingerprint(split)
+            )
         return self._kept[split]

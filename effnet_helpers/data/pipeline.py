@@ -7,11 +7,10 @@ same for images, for cached images and for arrays of features computed from them
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Callable
 
-from effnet_helpers import preprocessing
+from effnet_helpers import preprocessing, runtime
 from effnet_helpers.data.records import ImageFiles
 
 import numpy as np
@@ -29,8 +28,13 @@ def decoded(files: ImageFiles) -> tf.data.Dataset:
     Returns:
         Dataset of uint8 tensors `(height, width, 3)`.
     """
+
+    def read(index: tf.Tensor) -> tf.Tensor:
+        image = tf.numpy_function(lambda i: np.asarray(preprocessing.read_rgb(files.path(i))), [index], tf.uint8)
+        return tf.ensure_shape(image, (None, None, 3))
+
     indices = tf.data.Dataset.range(len(files))
-    return indices.map(_reader(files), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return indices.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def resized(files: ImageFiles, image_size: int, resize_mode: str = "crop") -> tf.data.Dataset:
@@ -44,14 +48,14 @@ def resized(files: ImageFiles, image_size: int, resize_mode: str = "crop") -> tf
     Returns:
         Dataset of uint8 tensors `(image_size, image_size, 3)`.
     """
-    return from_files(files, image_size, resize_mode, None).map(lambda image, label: image)
+    return from_files(files, image_size, resize_mode).map(lambda images, labels: images).unbatch()
 
 
 def from_files(
     files: ImageFiles,
     image_size: int,
     resize_mode: str = "crop",
-    batch_size: int | None = 32,
+    batch_size: int = 32,
     *,
     shuffle: bool = False,
     balanced: bool = False,
@@ -59,11 +63,14 @@ def from_files(
 ) -> tf.data.Dataset:
     """Serves image files as batches: read, decoded, resized, in the order of `from_arrays`.
 
+    Pillow decodes, not TensorFlow, whose decoders ignore EXIF orientation, know fewer formats, and refuse slightly
+    damaged files that passed the scan, in the middle of an epoch.
+
     Args:
         files: The files.
         image_size: Side of the images in pixels.
         resize_mode: See `preprocessing.resize`.
-        batch_size: Images in a batch; the last may have fewer. None leaves them single.
+        batch_size: Images in a batch; the last may have fewer.
         shuffle: Whether each epoch comes in a new order.
         balanced: Whether each epoch has as many images of one class as of another, see `ImageDataset.batches`.
         seed: Decides these orders, together with the number of the epoch.
@@ -72,17 +79,19 @@ def from_files(
         Dataset of `(uint8 (batch, image_size, image_size, 3), int32 (batch,))` with known cardinality. Resized pixels
         are rounded to whole numbers, so that keeping them as uint8 changes nothing.
     """
-    read = _reader(files, image_size, resize_mode)
-    with tf.device("CPU:0"):
-        labels = tf.constant(files.labels)
 
-    def example(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image = preprocessing.resize(read(index), image_size, resize_mode)
-        return tf.cast(tf.round(image), tf.uint8), labels[index]
+    def read(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images = [preprocessing.read_resized(files.path(i), image_size, resize_mode) for i in indices]
+        return np.stack(images), files.labels[indices]
 
-    indices = _order(files.labels, shuffle, balanced, seed)
-    examples = indices.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return examples if batch_size is None else examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    def batch(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = tf.numpy_function(read, [indices], (tf.uint8, tf.int32))
+        return tf.ensure_shape(images, (None, image_size, image_size, 3)), tf.ensure_shape(labels, (None,))
+
+    # A batch is read by one call into Python, and several batches at once: a call for each image costs as much again.
+    indices = _order(files.labels, shuffle, balanced, seed).batch(batch_size)
+    batches = indices.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def from_arrays(
@@ -122,18 +131,29 @@ def from_arrays(
     return indices.map(rows, num_parallel_calls=2, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def augmented(batches: tf.data.Dataset, augment: dict | Callable, seed: int = 0) -> tf.data.Dataset:
+def augmented(
+    batches: tf.data.Dataset, augment: dict | Callable, seed: int = 0, device: str | None = None
+) -> tf.data.Dataset:
     """Augments batches, every batch of every epoch with a seed of its own.
 
     Args:
         batches: Dataset of `(float32 (batch, height, width, 3), labels)` with known cardinality.
         augment: Arguments of `preprocessing.augment` as a dictionary, or a function `(images, seed) -> images`.
         seed: Decides all seeds, together with the number of the epoch.
+        device: Where `preprocessing.augment` runs, such as `"CPU:0"`; by default on the first GPU, if there is one.
+            A function decides this itself.
 
     Returns:
         Dataset of the same form.
     """
-    apply = augment if callable(augment) else lambda images, seed: preprocessing.augment(images, seed=seed, **augment)
+    device = device or ("GPU:0" if runtime.first_gpu() else "CPU:0")
+
+    def warp(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        # tf.data keeps to the CPU whatever is not placed by name.
+        with tf.device(device):
+            return preprocessing.augment(images, seed=seed, **augment)
+
+    apply = augment if callable(augment) else warp
     count = int(batches.cardinality())
     seeds = _every_epoch(lambda random: random.integers(2**31, size=(count, 2)), (count, 2), seed, AUGMENTATION)
 
@@ -161,26 +181,6 @@ def images_per_second(stage: tf.data.Dataset, seconds: float = 2.0) -> float:
         if time.perf_counter() - start > seconds:
             break
     return images / (time.perf_counter() - start)
-
-
-def _reader(files: ImageFiles, image_size: int | None = None, resize_mode: str = "crop") -> Callable:
-    """Returns a function that maps a position to that file's pixels, uint8 `(height, width, 3)`.
-
-    With a size they come at the scale that is enough for it, see `preprocessing.read_rgb`.
-
-    Pillow decodes, not TensorFlow, whose decoders ignore EXIF orientation, know fewer formats, and refuse slightly
-    damaged files that passed the scan, in the middle of an epoch. Resizing takes longer than either.
-    """
-    with tf.device("CPU:0"):
-        paths = tf.constant([os.fsencode(files.root / name) for name in files.names])
-
-    def decode(path: bytes) -> np.ndarray:
-        return np.asarray(preprocessing.read_rgb(os.fsdecode(path), image_size, resize_mode))
-
-    def read(index: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.numpy_function(decode, [paths[index]], tf.uint8), (None, None, 3))
-
-    return read
 
 
 def _order(labels: np.ndarray, shuffle: bool, balanced: bool, seed: int) -> tf.data.Dataset:

@@ -41,6 +41,10 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.names)
 
+    def path(self, index: int) -> Path:
+        """Returns where a file lies."""
+        return self.root / self.names[index]
+
     def take(self, indices: np.ndarray) -> ImageFiles:
         """Returns the files at these positions, in this order."""
         return ImageFiles(

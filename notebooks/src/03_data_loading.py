@@ -324,8 +324,9 @@ for name, rate in rates.items():
     runtime.record(name.strip("… ").replace(" ", "_") + "_images_per_second", round(rate))
 
 # %% [markdown]
-# After the first epoch the decoded images can stay in memory as whole numbers, one byte each, and reading is then
-# almost free. What that takes grows with the number of images and with the square of their side:
+# After the first epoch the decoded images can be kept as whole numbers, one byte each, and reading them is then almost
+# free. `cache=True` keeps them in memory if they take no more than a quarter of what is available, else in a file on
+# disk, else not at all, and says so. What it takes grows with the number of images and with the square of their side:
 
 # %%
 megabytes = images.sizes["train"] * image_size**2 * 3 / 1e6

@@ -1,0 +1,108 @@
+"""Arrays on disk that may be missing, half-written or damaged without anybody noticing more than the time it takes.
+
+An array is written while it is computed, so that memory does not grow with it, and read back memory-mapped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+import warnings
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+TRAILER = 4
+"""Bytes after the array that hold its CRC-32. NumPy maps the array and never looks past its end."""
+
+ABANDONED = 3600
+"""Seconds without a byte after which a part of a file belongs to a writer that was killed."""
+
+
+class CacheWarning(UserWarning):
+    """The cache could not be read or written; what was asked for is computed all the same."""
+
+
+def read(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
+    """Reads an array that `write` has stored.
+
+    Args:
+        path: The file.
+        shape: What is expected in it.
+        dtype: The same, such as `"uint8"`.
+
+    Returns:
+        The array, memory-mapped and read-only. None if there is no such file, or, with a `CacheWarning`, if what is in
+        it is not what was written.
+    """
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file:  # opened once: another process may put a new file in its place meanwhile
+            np.lib.format.read_magic(file)
+            header = np.lib.format.read_array_header_1_0(file)
+            if header != (shape, False, np.dtype(dtype)):
+                raise ValueError(f"{header[2]} {header[0]}, not {dtype} {shape}")
+            values = np.memmap(file, dtype, "r", file.tell(), shape)
+            file.seek(-TRAILER, os.SEEK_END)
+            stored = int.from_bytes(file.read(), "little")
+        if zlib.crc32(values.data) != stored:
+            raise ValueError("its checksum does not fit")
+    except (OSError, ValueError, EOFError) as error:
+        _warn(f"{path.name} in the cache is damaged and is computed again ({error}).")
+        return None
+    return values
+
+
+def write(path: Path, shape: tuple[int, ...], dtype: str, parts: Iterable[np.ndarray]) -> np.ndarray | None:
+    """Stores an array part by part.
+
+    The file has another name until it is complete: a reader, a second writer or a writer that is killed never leaves
+    half a file under the final one.
+
+    Args:
+        path: The file; its folder is made if need be.
+        shape: Of the whole array.
+        dtype: Its type, such as `"uint8"`.
+        parts: Arrays of this type that make up the whole one after the other, along the first axis.
+
+    Returns:
+        The array, memory-mapped and read-only. None, with a `CacheWarning`, if it cannot be written, for example
+        because the disk is full; nothing of it stays there then.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
+            temporary = file.name
+            header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            checksum = 0
+            for values in parts:
+                checksum = zlib.crc32(values.data, checksum)
+                file.write(values.data)
+            file.write(checksum.to_bytes(TRAILER, "little"))
+        os.replace(temporary, path)
+        return np.load(path, mmap_mode="r")
+    except OSError as error:
+        _warn(f"The cache cannot be written, so this is computed again next time ({error}).")
+        return None
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    for part in path.parent.glob(f"{path.stem}*.part"):
+        with contextlib.suppress(FileNotFoundError):  # its writer is done meanwhile
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, CacheWarning, stacklevel=4)  # whoever asked for what is cached

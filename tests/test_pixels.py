@@ -1,0 +1,164 @@
+"""Decoded images are kept in memory, in a file or not at all; the batches are the same in each case."""
+
+import os
+import subprocess
+import sys
+import time
+
+from effnet_helpers import array_store, data
+from effnet_helpers.cache import cache_dir
+from effnet_helpers.data import pixels
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SIZE = 24
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("EFFNET_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pets")
+    write_pictures(root, 40)
+    return root
+
+
+def write_pictures(root, count):
+    random = np.random.default_rng(0)
+    for i in range(count):
+        path = root / ("cat", "dog")[i % 2] / f"{i}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        coarse = random.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((30, 40), Image.Resampling.BICUBIC).save(path)
+
+
+def load(root):
+    return data.load(f"folder:{root}", image_size=SIZE)
+
+
+def epochs(dataset, cache, count=2):
+    batches = dataset.batches("train", 8, shuffle=True, augment={"translation": 0.1}, cache=cache, seed=3)
+    return np.concatenate([images.numpy() for _ in range(count) for images, _ in batches])
+
+
+def files():
+    return list((cache_dir() / "pixels").glob("*"))
+
+
+@pytest.fixture
+def on_disk(monkeypatch):
+    monkeypatch.setattr(pixels, "MEMORY_SHARE", 0)
+
+
+def test_in_memory_where_it_fits(pets):
+    dataset = load(pets)
+    np.testing.assert_array_equal(epochs(dataset, cache=True), epochs(dataset, cache=False))
+    assert files() == []
+
+
+def test_in_a_file_where_memory_is_short_and_found_by_the_next_process(pets, on_disk, monkeypatch):
+    expected = epochs(load(pets), cache=False)
+    np.testing.assert_array_equal(epochs(load(pets), cache=True), expected)
+    (path,) = files()
+    assert path.stem == load(pets).fingerprint("train")
+    monkeypatch.setattr(pixels.pipeline, "from_files", None)  # nothing is decoded again
+    np.testing.assert_array_equal(epochs(load(pets), cache=True), expected)
+
+
+def test_not_at_all_where_the_disk_is_short_too_and_said_once(pets, on_disk, monkeypatch):
+    monkeypatch.setattr(pixels, "DISK_SHARE", 0)
+    dataset = load(pets)
+    with pytest.warns(array_store.CacheWarning, match="read anew in each epoch") as caught:
+        images = [epochs(dataset, cache=True) for _ in range(2)]
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    for each in images:
+        np.testing.assert_array_equal(each, epochs(dataset, cache=False))
+    assert files() == []
+
+
+def flip_a_bit(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:-9], lambda content: b"rubbish", lambda content: b"", flip_a_bit]
+)
+def test_a_damaged_file_is_read_anew_and_said(pets, on_disk, damage):
+    expected = epochs(load(pets), cache=True)
+    (path,) = files()
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    with pytest.warns(array_store.CacheWarning, match=rf"{path.name} in the cache is damaged"):
+        np.testing.assert_array_equal(epochs(load(pets), cache=True), expected)
+    assert path.read_bytes() == whole
+
+
+def test_a_disk_that_fills_up_costs_the_cache_and_nothing_else(pets, on_disk, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(array_store.os, "replace", full)
+    dataset = load(pets)
+    with pytest.warns(array_store.CacheWarning, match=r"cannot be written.*No space left"):
+        images = epochs(dataset, cache=True)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(images, epochs(dataset, cache=False))
+    assert files() == []
+
+
+def test_what_a_killed_writer_leaves_is_not_read_and_goes_after_a_while(tmp_path):
+    path = tmp_path / "pixels" / "key.npy"
+    script = (
+        "import os, signal, sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from effnet_helpers import array_store\n"
+        "def parts():\n"
+        "    yield np.zeros((5, 4), 'uint8')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "array_store.write(Path(sys.argv[1]), (10, 4), 'uint8', parts())\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, path], check=False).returncode == -9
+    (left,) = path.parent.iterdir()
+    assert array_store.read(path, (10, 4), "uint8") is None
+    array_store.write(path, (10, 4), "uint8", [np.ones((10, 4), "uint8")])
+    assert left.exists()  # its writer might still be at it
+    long_ago = time.time() - 2 * array_store.ABANDONED
+    os.utime(left, (long_ago, long_ago))
+    array_store.write(path, (10, 4), "uint8", [np.ones((10, 4), "uint8")])
+    assert list(path.parent.iterdir()) == [path]
+    assert array_store.read(path, (10, 4), "uint8").min() == 1
+
+
+def test_two_writers_at_once_leave_one_whole_file(tmp_path):
+    path = tmp_path / "pixels" / "same.npy"
+    script = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from effnet_helpers import array_store\n"
+        "for value in range(int(sys.argv[2]), 200, 2):\n"
+        "    half = np.full((25, 1000), value, 'uint8')\n"
+        "    assert array_store.write(Path(sys.argv[1]), (50, 1000), 'uint8', [half, half]) is not None\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", script, path, str(first)]) for first in range(2)]
+    while any(writer.poll() is None for writer in writers):
+        found = array_store.read(path, (50, 1000), "uint8")
+        assert found is None or len(np.unique(found)) == 1
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert [found.name for found in path.parent.iterdir()] == ["same.npy"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tells memory of its own from mapped files by Linux' numbers")
+def test_memory_does_not_grow_with_the_number_of_pictures():
+    """A set of 3,000 has 37 MB of pixels; `memory_of_pictures.py` shows the same for 60,000, which takes minutes."""
+    script = os.path.join(os.path.dirname(__file__), "memory_of_pictures.py")
+    printed = subprocess.run([sys.executable, script, "300", "3000"], capture_output=True, text=True, check=True).stdout
+    peaks = {tuple(line.split()[:2]): int(line.split()[2]) for line in printed.splitlines()}
+    for kind in ("streamed", "file"):
+        assert peaks[kind, "3000"] < peaks[kind, "300"] + 20
