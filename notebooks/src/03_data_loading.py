@@ -303,13 +303,14 @@ for name, image in versions.items():
 # ## Where the time goes
 #
 # Files must be read and decoded, resized, gathered and augmented, in every epoch, and a network that waits for data
-# learns nothing. How many images a second does each stage deliver, with all stages before it? (Batches can come out a
-# little faster than single images, since fewer things are handed over.)
+# learns nothing. How many images a second does each stage deliver, with all stages before it? (The first stage hands
+# over one image at a time, the others read a whole batch by one call. That alone can make the second bar longer than
+# the first, although it does more.)
 
 # %%
 train = images.splits["train"]
 stages = {
-    "decode": pipeline.decoded(train),
+    "decode one by one": pipeline.decoded(train),
     "decode and resize": pipeline.resized(train, image_size, resize_mode),
     "… in batches": images.batches("train", batch_size),
     "… augmented": images.batches("train", batch_size, augment=strengths),
