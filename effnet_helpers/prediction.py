@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import heapq
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 from effnet_helpers import preprocessing
 from effnet_helpers.data.archives import extract
 from effnet_helpers.data.scan import scan_file, walk
+from effnet_helpers.model_files import ModelCard
 
 import keras
 import numpy as np
@@ -65,7 +64,7 @@ def find_pictures(paths: Sequence[str | os.PathLike]) -> Found:
 
 
 def predict_files(
-    model: keras.Model, card: Any, paths: Sequence[str | os.PathLike], batch_size: int = 32
+    model: keras.Model, card: ModelCard, paths: Sequence[str | os.PathLike], batch_size: int = 32
 ) -> pd.DataFrame:
     """Predicts the class of each picture.
 
@@ -85,13 +84,12 @@ def predict_files(
     """
     if not paths:
         raise ValueError("Prediction needs at least one file. Received: none")
-    with _quiet():
-        return pd.concat(_tables(model, card, paths, paths, batch_size), ignore_index=True)
+    return pd.concat(_tables(model, card, paths, paths, batch_size), ignore_index=True)
 
 
 def predict_to_csv(
     model: keras.Model,
-    card: Any,
+    card: ModelCard,
     found: Found,
     path: str | os.PathLike,
     *,
@@ -121,7 +119,7 @@ def predict_to_csv(
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     counts, problems, doubtful, done = Counter(), [], [], 0
     try:
-        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file, _quiet():
+        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             for table in _tables(model, card, found.files, found.names, batch_size):
                 table.to_csv(file, index=False, header=done == 0, float_format="%.6g", lineterminator="\n")
                 is_read = table["problem"] == ""
@@ -139,7 +137,7 @@ def predict_to_csv(
     return Summary({name: counts[name] for name in card.class_names}, tuple(problems), tuple(doubtful))
 
 
-def read_pixels(card: Any, path: str | os.PathLike) -> np.ndarray:
+def read_pixels(card: ModelCard, path: str | os.PathLike) -> np.ndarray:
     """Reads a picture as the model was shown its training pictures.
 
     Args:
@@ -156,7 +154,7 @@ def read_pixels(card: Any, path: str | os.PathLike) -> np.ndarray:
 
 
 def _tables(
-    model: keras.Model, card: Any, paths: Sequence[str | os.PathLike], names: Sequence[Any], batch_size: int
+    model: keras.Model, card: ModelCard, paths: Sequence[str | os.PathLike], names: Sequence[Any], batch_size: int
 ) -> Iterator[pd.DataFrame]:
     """Yields the rows of `predict_files`, a batch at a time."""
     starts = range(0, len(paths), batch_size)
@@ -174,7 +172,7 @@ def _tables(
             yield _table([str(name) for name in names[start : start + batch_size]], probabilities, problems, card)
 
 
-def _table(names: list[str], probabilities: np.ndarray, problems: Sequence[str], card: Any) -> pd.DataFrame:
+def _table(names: list[str], probabilities: np.ndarray, problems: Sequence[str], card: ModelCard) -> pd.DataFrame:
     best = np.where([problem == "" for problem in problems], probabilities.argmax(axis=1), -1)
     predicted = [card.class_names[index] if index >= 0 else None for index in best]
     return pd.DataFrame(
@@ -188,7 +186,7 @@ def _table(names: list[str], probabilities: np.ndarray, problems: Sequence[str],
     )
 
 
-def _try_to_read(card: Any, path: str | os.PathLike) -> tuple[np.ndarray | None, str]:
+def _try_to_read(card: ModelCard, path: str | os.PathLike) -> tuple[np.ndarray | None, str]:
     """Returns the pixels of a picture, or why it cannot be read."""
     path, problem = _place(path), ""
     try:
@@ -204,14 +202,6 @@ def _try_to_read(card: Any, path: str | os.PathLike) -> tuple[np.ndarray | None,
 def _place(path: str | os.PathLike) -> Path:
     """Returns an absolute path, so that a file called "~x.jpg" is not taken for a user's home further down."""
     return Path(os.path.abspath(os.path.expanduser(path)))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Holds back Pillow's remarks on odd metadata, which do not concern the pixels."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")
-        yield
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from effnet_helpers.cache import cache_dir as cache_dir  # part of this module's interface; itself free of TensorFlow
+from effnet_helpers.machine import facts
 
 import numpy as np
-import psutil
 
 RECORD_MIME = "application/vnd.effnet.record+json"
 
@@ -110,8 +110,8 @@ def describe() -> Machine:
         python=platform.python_version(),
         tensorflow=tf.__version__,
         keras=keras.__version__,
-        cores=_usable_cores(),
-        memory_gb=round(psutil.virtual_memory().total / 2**30, 1),
+        cores=facts.usable_cores(),
+        memory_gb=round(facts.memory()[0], 1),
         gpus=tuple(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus),
     )
 
@@ -202,11 +202,6 @@ def in_ipython() -> bool:
 def _four_digits(number: float) -> str:
     """Formats a float with four significant digits and no exponent."""
     return np.format_float_positional(number, precision=4, fractional=False, trim="-")
-
-
-def _usable_cores() -> int:
-    """Counts the cores this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def _flush_stderr() -> None:

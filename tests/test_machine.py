@@ -215,6 +215,7 @@ def test_a_set_that_tfds_has_prepared_is_found(monkeypatch, tmp_path):
     assert places.dataset(f"tfds:stanford_dogs:{builder.version}").is_here
     assert not places.dataset("tfds:stanford_dogs:9.9.9").is_here
     assert places.dataset("tfds:no_such_set").download_gb == 0
+    assert not places.dataset("csv:no_such_table.csv").is_fetched
 
 
 def test_a_set_with_a_configuration_is_found(monkeypatch, tmp_path):

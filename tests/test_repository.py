@@ -23,9 +23,11 @@ from packaging.version import Version
 PACKAGE = ROOT / "effnet_helpers"
 # Lowest first; a room imports from lower floors, and from itself.
 FLOORS = (
-    {"array_store", "cache", "network", "torch_file"},
-    {"variants", "runtime"},
-    {"preprocessing", "weights", "lite", "blocks", "machine", "runners"},
+    {"array_store", "cache", "network", "specs", "torch_file"},
+    {"variants"},
+    {"machine"},
+    {"runtime"},
+    {"preprocessing", "weights", "lite", "blocks", "runners"},
     {"imagenet", "model_files", "converters"},
     {"models", "data"},
     {"features", "devices"},

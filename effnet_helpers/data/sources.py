@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +11,11 @@ from effnet_helpers.data.archives import extract
 from effnet_helpers.data.collect import collect
 from effnet_helpers.data.folder import list_folder, list_table
 from effnet_helpers.data.records import Collection, Entry, Listing, PassedOver, Provenance
+from effnet_helpers.specs import FORMS, parse_spec
 
 import conformal_clip_data
 
-FORMS = {
-    "textile": "the embedded benchmark of simulated textile",
-    "folder:PATH": "your own pictures: PATH/class/* or PATH/{train,val,test}/class/*; or an archive (zip, tar) of them",
-    "csv:FILE": "your own table with the columns path,label and, if wanted, split and group",
-    "stanford_dogs": "120 breeds, through tensorflow_datasets",
-    "tfds:NAME": "any other set of tensorflow_datasets, as NAME, NAME/CONFIG or NAME:VERSION",
-}
+__all__ = ["FORMS", "find", "list_files", "parse_spec", "spec_of_path"]
 
 TEXTILE = Provenance(
     title="Simulated woven textile",
@@ -30,32 +24,6 @@ TEXTILE = Provenance(
     citation="Megahed et al., arXiv 2501.12596",
     note="The images are simulated, not photographed: nominal weave, a global shift, or a small local flaw.",
 )
-
-
-def parse_spec(spec: str) -> tuple[str, str]:
-    """Takes a specification of a data set apart.
-
-    Args:
-        spec: One of the forms in `FORMS`.
-
-    Returns:
-        The kind of source (`"textile"`, `"folder"`, `"csv"` or `"tfds"`) and its argument, a path or a name.
-
-    Raises:
-        ValueError: If `spec` has none of these forms.
-    """
-    kind, _, argument = spec.partition(":") if isinstance(spec, str) else ("", "", "")
-    if spec == "textile":
-        return "textile", ""
-    if spec == "stanford_dogs":
-        return "tfds", "stanford_dogs"
-    if kind in ("folder", "csv", "tfds") and argument:
-        return kind, argument
-    forms = "".join(f"\n  {form}: {meaning}" for form, meaning in FORMS.items())
-    heads = {form.partition(":")[0]: form for form in FORMS}
-    nearest = difflib.get_close_matches(kind.lower(), heads, n=1)
-    hint = f'\nDid you mean "{heads[nearest[0]]}"?' if nearest else ""
-    raise ValueError(f"A data set is specified in one of these forms:{forms}{hint}\nReceived: {spec!r}")
 
 
 def find(spec: str, limit_per_class: int | None = None) -> Collection:

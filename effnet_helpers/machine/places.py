@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from effnet_helpers.cache import cache_dir
+from effnet_helpers.specs import parse_spec
 from effnet_helpers.variants import get_variant
 
 PACKAGED_WEIGHTS = ("Lite0", "Lite1", "Lite2")
@@ -96,14 +97,14 @@ class Dataset:
 
 def dataset(specification: str) -> Dataset:
     """Looks for a data set by its specification; see `data.load`."""
-    kind, _, argument = specification.partition(":")
-    if specification == "textile":
+    kind, argument = parse_spec(specification)
+    if kind == "textile":
         package = _package_folder("conformal_clip_data")
         here = package is not None and any(package.glob("data/textile_images/simulated/*/*.jpg"))
         return Dataset(specification, here)
-    if kind == "folder":
-        return Dataset(specification, Path(argument).expanduser().is_dir())
-    name, _, version = (argument or kind).partition(":")
+    if kind in ("folder", "csv"):
+        return Dataset(specification, Path(argument).expanduser().exists())
+    name, _, version = argument.partition(":")
     depths = (f"{version or '*'}/dataset_info.json", f"*/{version or '*'}/dataset_info.json")
     here = any(any((tfds_home() / name).glob(depth)) for depth in depths)
     return Dataset(specification, here, True, 0.0 if here else _download_gb(name.partition("/")[0]))
