@@ -21,6 +21,10 @@ HISTORY = {"accuracy": [0.4, 0.61], "val_accuracy": [0.3, 0.52], "loss": [1.0, 0
 FACTORS = {"depth": [1.0, 1.23], "width": [1.0, 1.1], "resolution": [224, 258]}
 PUBLISHED = {"depth": [1.0, 1.25], "width": [1.0, 1.0], "resolution": [224, 240]}
 COSTS = pd.DataFrame({"variant": ["B0", "Lite0"], "multiply_adds": [0.39e9, 407e6], "top1": [77.1, 75.1]})
+SERVED = pd.DataFrame(
+    {"precision": ["Keras", "int8"], "milliseconds": [130.2, 3.456], "megabytes": [13.9, 4.0]},
+    index=["model(x)", "LiteRT int8"],
+)
 BEFORE, AFTER = np.zeros((8, 8)), np.eye(8) * np.arange(8)
 
 FIGURES = {
@@ -83,6 +87,10 @@ FIGURES = {
     "throughput": (
         lambda: plotting.throughput({"decode": 1640.2, "cache": 51000.0}),
         ["decode 1,640, cache 51,000"],
+    ),
+    "serving": (
+        lambda: plotting.serving(SERVED),
+        ["image and size of the file: model(x) 130 ms and 13.9 MB; LiteRT int8 3.46 ms and 4 MB."],
     ),
     "schedule": (
         lambda: plotting.schedule([1e-5, 3e-4, 2e-4]),
@@ -192,6 +200,7 @@ def test_a_figure_without_alternative_text_is_refused_and_closed(alt):
         (lambda: plotting.learning_curves({str(i): HISTORY for i in range(7)}), "expected 1 to 6. Received: 7"),
         (lambda: plotting.throughput({"decode": 0.0}), "rates above 0"),
         (lambda: plotting.schedule([]), "at least one step"),
+        (lambda: plotting.serving(SERVED.assign(megabytes=0.0)), "rows above 0"),
     ],
 )
 def test_bad_input_is_named_and_leaves_no_figure(draw, message):

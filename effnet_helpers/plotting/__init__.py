@@ -3,6 +3,7 @@
 from effnet_helpers.plotting.family import accuracy_versus_cost, compound_scaling, latency, schedule, throughput
 from effnet_helpers.plotting.images import activation_maps, contact_sheet, image_grid, photos_with_predictions
 from effnet_helpers.plotting.results import accuracy_comparison, confusion, learning_curves, per_class_recall
+from effnet_helpers.plotting.serving import serving
 from effnet_helpers.plotting.style import show
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "per_class_recall",
     "photos_with_predictions",
     "schedule",
+    "serving",
     "show",
     "throughput",
 ]

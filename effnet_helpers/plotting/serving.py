@@ -1,0 +1,59 @@
+"""The figure of lesson 06: what an answer takes and what a file weighs, by format and precision."""
+
+from __future__ import annotations
+
+from effnet_helpers import runtime
+from effnet_helpers.plotting import style
+from effnet_helpers.plotting.style import BLUE, GREY, ORANGE, SKY, styled
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+LOOKS = {"float32": (BLUE, ""), "float16": (SKY, "//"), "int8": (ORANGE, "..")}
+
+
+@styled
+def serving(table: pd.DataFrame) -> None:
+    """Draws milliseconds an answer and megabytes on disk side by side, one row a way to serve the model.
+
+    Args:
+        table: One row a way (the index says which), columns `precision` ("float32", "float16", "int8", or anything
+            else for what the others are compared with), `milliseconds` and `megabytes`.
+
+    Raises:
+        ValueError: If there is no row, or a time or size is not above 0.
+    """
+    values = table[["milliseconds", "megabytes"]]
+    runtime.check(len(table) > 0 and bool((values > 0).all(axis=None)), "table", values.to_dict(), "rows above 0")
+    looks = [LOOKS.get(precision, (GREY, "\\\\")) for precision in table["precision"]]
+    height = 1.3 + 0.38 * len(table)
+    fig, (times, sizes) = plt.subplots(1, 2, figsize=(9, height), sharey=True, width_ratios=(3, 2))
+    _bars(times, table["milliseconds"], looks, "milliseconds an image")
+    _bars(sizes, table["megabytes"], looks, "megabytes on disk")
+    times.set_yticks(range(len(table)), table.index)
+    times.set_ylim(len(table) - 0.5, -0.5)
+    drawn = dict(zip(table["precision"], looks, strict=True))
+    keys = [Patch(fc=color, hatch=hatch, ec="white", label=name) for name, (color, hatch) in drawn.items()]
+    fig.legend(handles=keys, loc="outside upper left", ncols=len(keys), frameon=False)
+    said = [f"{name} {row.milliseconds:.3g} ms and {row.megabytes:.3g} MB" for name, row in table.iterrows()]
+    style.show(fig, f"Time for one image and size of the file: {'; '.join(said)}.")
+
+
+def _bars(ax: Axes, values: pd.Series, looks: list[tuple[str, str]], label: str) -> None:
+    """Horizontal bars with their values; on a logarithmic axis where they differ more than 20 times."""
+    colors, hatches = zip(*looks, strict=True)
+    bars = ax.barh(np.arange(len(values)), values, height=0.7, color=colors, hatch=hatches, edgecolor="white")
+    ax.bar_label(bars, [f"{value:.3g}" for value in values], padding=3)
+    if values.max() > 20 * values.min():
+        ax.set_xscale("log")
+        ax.set_xlim(values.min() / 3, values.max() * 3)
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_locator(NullLocator())
+        label += " (logarithmic)"
+    else:
+        ax.set_xlim(0, 1.2 * values.max())
+    ax.set_xlabel(label)

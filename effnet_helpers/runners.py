@@ -1,0 +1,182 @@
+"""Open an exported classifier with the runtime it is meant for, without Keras: LiteRT, ONNX Runtime, TensorFlow.
+
+The packages of a runtime are imported when a file of its format is opened, so none of them has to be installed for the
+others.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from effnet_helpers import runtime
+
+import numpy as np
+import tensorflow as tf
+
+Answer = Callable[[np.ndarray], np.ndarray]
+"""From float32 pixels (1, height, width, 3) to probabilities (1, classes)."""
+
+HARMLESS_LINES = (
+    *runtime.HARMLESS_START_UP_LINES,
+    # LiteRT's fast kernels for this processor are in use, as they should be.
+    re.compile(r"Created TensorFlow Lite XNNPACK delegate for CPU"),
+)
+
+
+@dataclass(frozen=True)
+class Format:
+    """What an exported model is made of.
+
+    Attributes:
+        suffix: of its path; a SavedModel is a folder, whose name has none.
+        precisions: that it can be written in.
+        packages: by the names they are imported under. The extra of this package that installs them has the format's
+            name.
+    """
+
+    suffix: str
+    precisions: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+
+
+FORMATS = {
+    "litert": Format(".tflite", ("float32", "float16", "int8"), ("ai_edge_litert",)),
+    "onnx": Format(".onnx", ("float32", "float16", "int8"), ("onnx", "onnxruntime", "tf2onnx")),
+    "saved_model": Format("", ("float32",)),
+}
+
+
+def why_unavailable(format: str) -> str | None:
+    """Says what to install before a format can be used, or None if all it needs is there.
+
+    Args:
+        format: a key of `FORMATS`.
+    """
+    missing = [name for name in FORMATS[format].packages if importlib.util.find_spec(name) is None]
+    if not missing:
+        return None
+    return (
+        f"The format {format!r} needs packages that are not installed: {', '.join(missing)}. "
+        f'Install them with: pip install -c constraints.txt -e ".[{format}]"'
+    )
+
+
+def runner(path: str | Path, threads: int | None = None) -> Runner:
+    """Opens an exported classifier with its runtime.
+
+    Args:
+        path: what `export.export` wrote: a `.tflite` file, an `.onnx` file, or the folder of a SavedModel.
+        threads: how many LiteRT and ONNX Runtime may use; by default as many as there are usable cores. TensorFlow
+            has one pool of threads for the whole process, which this does not change.
+
+    Returns:
+        A `Runner`, to be called with images.
+
+    Raises:
+        ValueError: if there is nothing of a known format at the path.
+        ImportError: if the runtime is not installed; the message says which extra installs it.
+    """
+    path = Path(path).expanduser()
+    format = {each.suffix: name for name, each in FORMATS.items()}.get(path.suffix)
+    if format is None or not (path.is_dir() if format == "saved_model" else path.is_file()):
+        raise ValueError(
+            f"Expected an exported model: a .tflite file, an .onnx file, or the folder of a SavedModel. "
+            f"Received: {str(path)!r}"
+        )
+    if reason := why_unavailable(format):
+        raise ImportError(reason)
+    threads = runtime.describe().cores if threads is None else threads
+    with runtime.filtered_stderr(HARMLESS_LINES):
+        if format == "litert":
+            return _open_litert(path, threads)
+        return _open_onnx(path, threads) if format == "onnx" else _open_saved_model(path)
+
+
+def _open_litert(path: Path, threads: int) -> Runner:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    serve = interpreter.get_signature_runner("serving_default")
+    ((pixels, taken),) = serve.get_input_details().items()
+    ((probabilities, given),) = serve.get_output_details().items()
+    return Runner(
+        Tensor(pixels, np.dtype(taken["dtype"]).name, tuple(int(size) for size in taken["shape"])),
+        Tensor(probabilities, np.dtype(given["dtype"]).name, tuple(int(size) for size in given["shape"])),
+        lambda image: serve(**{pixels: image})[probabilities],
+    )
+
+
+def _open_onnx(path: Path, threads: int) -> Runner:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Threads wait in a busy loop within an answer, which is fastest, but leave the cores to others after it.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    (taken,), (given,) = session.get_inputs(), session.get_outputs()
+    pixels, probabilities = (
+        Tensor(each.name, "float32", tuple(size if isinstance(size, int) else None for size in each.shape))
+        for each in (taken, given)
+    )
+    return Runner(pixels, probabilities, lambda image: session.run([given.name], {taken.name: image})[0])
+
+
+def _open_saved_model(path: Path) -> Runner:
+    loaded = tf.saved_model.load(str(path))
+    signature = loaded.signatures["serving_default"]
+    ((pixels, taken),) = signature.structured_input_signature[1].items()
+    ((probabilities, given),) = signature.structured_outputs.items()
+
+    def answer(image: np.ndarray, _alive: object = loaded) -> np.ndarray:  # the signature alone would not keep it
+        return signature(**{pixels: tf.constant(image)})[probabilities].numpy()
+
+    return Runner(
+        Tensor(pixels, taken.dtype.name, tuple(taken.shape)),
+        Tensor(probabilities, given.dtype.name, tuple(given.shape)),
+        answer,
+    )
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of an exported model: its name, dtype and shape, with None where any size will do."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """An exported classifier, opened: call it with float32 pixels (images, height, width, 3) in [0, 255].
+
+    It answers one image after the other, as a service that gets one request at a time does, and returns float32
+    probabilities (images, classes).
+
+    Attributes:
+        input: what the file takes.
+        output: what it gives.
+        answer: the runtime's own call, for one image.
+    """
+
+    input: Tensor
+    output: Tensor
+    answer: Answer = field(repr=False)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Classifies images.
+
+        Raises:
+            ValueError: if their shape is not that of the model's input.
+        """
+        images = np.asarray(images, dtype=self.input.dtype)
+        if images.ndim != 4 or images.shape[1:] != self.input.shape[1:] or len(images) == 0:
+            size = " × ".join(str(each) for each in self.input.shape[1:])
+            raise ValueError(f"Expected at least one image of {size}. Received: an array of shape {images.shape}")
+        return np.concatenate([self.answer(images[i : i + 1]) for i in range(len(images))])
