@@ -4,6 +4,7 @@
 PYTHON ?= python3
 PROFILE ?= quick
 NOTEBOOKS ?=
+ROW ?=
 ARGS ?=
 
 SHELL := bash
@@ -14,7 +15,7 @@ EFFNET := $(BIN)/python -m effnet_helpers
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab notebooks test clean-cache
+.PHONY: help env run lab notebooks test bench clean-cache
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -43,6 +44,9 @@ test: $(STAMP) ## lint, unit tests, committed notebooks re-executed, smoke profi
 	@echo "== 5 of 5: smoke profile, from another directory"
 	@cd / && "$(CURDIR)/$(BIN)/effnet" run --profile smoke
 	@echo "== all tests passed"
+
+bench: $(STAMP) ## compare with published recipes, or only ROW="start head": notebooks/results/bench.csv
+	@PYTHONPATH=tests $(BIN)/python -m bench $(ROW) $(ARGS)
 
 clean-cache: $(STAMP) ## delete cached features, activations and images
 	@$(EFFNET) clean-cache

@@ -1,0 +1,107 @@
+"""From files to batches: decoding and resizing, photographs, augmentation, the cache of decoded images."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from effnet_helpers import runtime
+from effnet_helpers.data import ImageDataset, ImageFiles
+from effnet_helpers.data.photos import sample_photos
+from effnet_helpers.data.pipeline import resized
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from . import peers
+from .harness import Line, Row, Settings, Target, interleaved, timed
+from .lab import in_memory, textile
+
+IMAGE_SIZE = 224
+PHOTO_SIDE = 2000
+PHOTO_REPEATS = 8
+UNIT = "ms/image"
+
+
+def _drain(batches: Iterable) -> None:
+    for _ in batches:
+        pass
+
+
+def _marks(images: tf.data.Dataset) -> tf.data.Dataset:
+    """One value of each image, so that what is timed is making images and not handing them to Python one by one."""
+    return images.map(lambda image: image[0, 0, 0]).batch(64)
+
+
+def _paths(files: ImageFiles) -> list[str]:
+    return [str(files.root / name) for name in files.names]
+
+
+def _photographs(folder: Path, repeats: int) -> ImageFiles:
+    """The sample photographs as JPEG files whose long side is 2,000 pixels; enlarged, since they are smaller."""
+    names = []
+    for number, path in enumerate(sample_photos().values()):
+        with Image.open(path) as photo:
+            scale = PHOTO_SIDE / max(photo.size)
+            size = (round(photo.width * scale), round(photo.height * scale))
+            photo.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(folder / f"{number}.jpg", quality=90)
+        names.append(f"{number}.jpg")
+    names *= repeats
+    return ImageFiles(folder, tuple(names), np.zeros(len(names), "int32"), tuple(names))
+
+
+def _decoding(files: ImageFiles, what: str, target: Target | None, rounds: int) -> Line:
+    ours = _marks(resized(files, IMAGE_SIZE))
+    theirs = _marks(peers.decoded_at_full_scale(_paths(files)))
+    per = len(files) / 1000
+    sides = {"ours": timed(lambda: _drain(ours), per), "theirs": timed(lambda: _drain(theirs), per)}
+    return interleaved(sides, rounds).compare(what, "ours", "theirs", target, UNIT, detail=f"{len(files)} images")
+
+
+def _augmenting(images: ImageDataset, rounds: int) -> Iterator[Line]:
+    count = images.sizes["train"]
+    pixels, labels = in_memory(images, "train")
+    recipe = peers.AugmentedImages(pixels, labels, augment=True)
+    mapped = peers.augmented_in_map(pixels, labels)
+    ours = images.batches("train", peers.BATCH_SIZE, shuffle=True, cache=True, augment=peers.SAME_AUGMENTATION)
+
+    def as_fit_does() -> None:
+        with ThreadPoolExecutor(peers.WORKERS) as pool:
+            _drain(pool.map(recipe.__getitem__, range(len(recipe))))
+
+    sides = {
+        "ours": timed(lambda: _drain(ours), count / 1000),
+        "mapped": timed(lambda: _drain(mapped), count / 1000),
+        "recipe": timed(as_fit_does, len(recipe) * peers.BATCH_SIZE / 1000),
+    }
+    measured = interleaved(sides, rounds)
+    detail = f"{count} images of {images.image_size} pixels, in batches of {peers.BATCH_SIZE}"
+    for side, name, bound in (
+        ("mapped", "Keras' layers in Dataset.map", 2),
+        ("recipe", "Keras' layers in PyDataset", 3),
+    ):
+        target = Target("times", bound)
+        yield measured.compare(f"augmentation, against {name}", "ours", side, target, UNIT, detail=detail)
+
+
+def _run(settings: Settings) -> Iterator[Line]:
+    runtime.set_seed(0)
+    images = textile(settings)
+    files = images.splits["train"]
+    yield _decoding(files, "decode and resize, against raw tf.io.decode_jpeg", Target("times", 0.75), settings.rounds)
+    with tempfile.TemporaryDirectory(prefix="effnet-bench-") as folder:
+        photographs = _photographs(Path(folder), 1 if settings.tiny else PHOTO_REPEATS)
+        what = f"the same for photographs of {PHOTO_SIDE:,} pixels, against raw at full scale"
+        yield _decoding(photographs, what, None, settings.rounds)
+    yield from _augmenting(images, settings.rounds)
+    cached, uncached = (images.batches("train", shuffle=True, cache=cache) for cache in (True, False))
+    per = len(files) / 1000
+    sides = {"ours": timed(lambda: _drain(cached), per), "theirs": timed(lambda: _drain(uncached), per)}
+    measured = interleaved(sides, settings.rounds)
+    yield measured.compare("an epoch of kept images, against our own from files", "ours", "theirs", None, UNIT)
+
+
+ROW = Row("pipeline", "from files to augmented batches", lambda settings: (settings.rounds + 1) * 0.45, _run)

@@ -1,0 +1,331 @@
+"""The harness of `make bench`, on costs that are made up: nothing here is timed."""
+
+import csv
+import importlib
+
+from effnet_helpers import lite
+from effnet_helpers.course import ROOT
+from effnet_helpers.variants import Variant
+
+import keras
+import numpy as np
+import pytest
+from bench import __main__ as command
+from bench import lab, memory, peers
+from bench.fine_tune import Reached
+from bench.harness import (
+    COLUMNS,
+    Line,
+    Measured,
+    Row,
+    Settings,
+    Target,
+    interleaved,
+    read_records,
+    replace_row,
+    to_record,
+)
+from typer.testing import CliRunner
+
+TINY = Variant("Lite-tiny", 0.25, 0.25, 32, 0.2, 0, 0, 0)  # all seven stages, of one block each
+
+
+def scripted(costs, log=None, name=""):
+    """A side that costs what is written, one figure after the other."""
+    left = iter(costs)
+
+    def side():
+        if log is not None:
+            log.append(name)
+        return next(left)
+
+    return side
+
+
+def line(what="a", ours=1.0, theirs=4.0, target=None, **others):
+    return Line(what, ours, theirs, "s", target, rounds=5, **others)
+
+
+def fake_row(name, *lines, fails=False, before=lambda: None):
+    def run(settings):
+        before()
+        yield from lines
+        if fails:
+            raise OSError("the disk is full")
+
+    return Row(name, f"title of {name}", lambda settings: settings.rounds * 2, run)
+
+
+@pytest.fixture
+def bench(monkeypatch, tmp_path):
+    """Runs the command on made-up rows; returns its result and the lines of the file."""
+
+    def run(rows, *arguments, out=tmp_path / "bench.csv"):
+        made_up = {row.id: row for row in rows}
+        monkeypatch.setattr(command, "ROWS", tuple(made_up))
+        monkeypatch.setattr(command, "load", made_up.__getitem__)
+        result = CliRunner().invoke(command.app, [*arguments, "--out", str(out)])
+        return result, read_records(out)
+
+    return run
+
+
+# measuring
+
+
+def test_sides_take_turns_after_a_warm_up_that_does_not_count():
+    log = []
+    sides = {"a": scripted([99, 1, 2, 3], log, "a"), "b": scripted([99, 4, 5, 9], log, "b")}
+    measured = interleaved(sides, 3)
+    assert log == ["a", "b"] * 4
+    assert measured.costs == {"a": [1, 2, 3], "b": [4, 5, 9]}
+    assert (measured.median("a"), measured.median("b")) == (2, 5)
+    assert measured.spread("b") == "4 to 9"
+    assert measured.cheapest(["b", "a"]) == "a"
+
+
+def test_without_warm_up_the_first_measurement_counts():
+    assert interleaved({"a": scripted([7])}, 1, warm_up=False).costs == {"a": [7]}
+
+
+def test_no_rounds_are_refused():
+    with pytest.raises(ValueError, match="Received: rounds=0"):
+        interleaved({"a": scripted([1])}, 0)
+
+
+def test_a_comparison_is_of_medians_and_counts_epochs():
+    measured = Measured({"ours": [10, 2, 3], "epoch": [4, 6, 100]})
+    compared = measured.compare("head", "ours", "epoch", Target("times", 30), "s", times=25)
+    assert (compared.ours, compared.theirs, compared.ratio, compared.rounds) == (3, 150, 50, 3)
+    assert compared.met
+    assert compared.detail == "ours 2 to 10, theirs 4 to 100 an epoch, × 25"
+
+
+# judging
+
+
+@pytest.mark.parametrize(
+    ("target", "ours", "theirs", "ratio", "met"),
+    [
+        (Target("times", 4), 1.0, 4.0, 4.0, True),
+        (Target("times", 4), 1.0, 3.9, 3.9, False),
+        (Target("share", 0.4), 2.0, 5.0, 0.4, True),
+        (Target("share", 0.4), 2.1, 5.0, 0.42, False),
+        (Target("below", 3, "s"), 2.9, None, None, True),
+        (Target("below", 3, "s"), 3.0, None, None, False),
+        (Target("times", 4), float("nan"), 4.0, float("nan"), False),
+        (None, 1.0, 4.0, 4.0, None),
+    ],
+)
+def test_targets_have_a_sense(target, ours, theirs, ratio, met):
+    judged = line(ours=ours, theirs=theirs, target=target)
+    assert judged.ratio == pytest.approx(ratio, nan_ok=True)
+    assert judged.met is met
+
+
+def test_faster_but_worse_does_not_meet_a_target():
+    assert line(target=Target("times", 2)).met is True
+    assert line(target=Target("times", 2), as_good=False).met is False
+
+
+def test_targets_read_as_they_are_meant():
+    targets = Target("times", 30), Target("share", 0.4), Target("below", 3, "s")
+    assert [str(target) for target in targets] == ["≥ 30 ×", "≤ 0.4 ×", "< 3 s"]
+    with pytest.raises(ValueError, match="Received: 'faster'"):
+        Target("faster", 2)
+
+
+def test_a_training_counts_up_to_the_epoch_that_is_good_enough():
+    ends = [(103.0, 0.5), (105.0, 0.98), (107.0, 0.99)]
+    assert Reached.of(100.0, ends) == Reached(5.0, 2, 0.98)
+    gave_up = Reached.of(100.0, ends[:1])
+    assert (gave_up.seconds, gave_up.is_enough, str(gave_up)) == (3.0, False, "0.500 in epoch 1 (not reached)")
+
+
+# the file
+
+
+def test_a_row_measured_again_replaces_its_lines_and_no_others(tmp_path):
+    path = tmp_path / "new" / "bench.csv"
+
+    def record(row, what, ours=1.0):
+        return to_record(row, line(what, ours), "2025-01-01", "machine", "versions")
+
+    for row, *lines in (("one", "a", "b"), ("two", "c")):
+        replace_row(path, row, [record(row, what) for what in lines])
+    replace_row(path, "one", [record("one", "d", ours=0.123456)])
+    assert [(kept.row, kept.what, kept.ours, kept.ratio) for kept in read_records(path)] == [
+        ("one", "d", "0.123", "32.4"),
+        ("two", "c", "1", "4"),
+    ]
+    assert [file.name for file in path.parent.iterdir()] == ["bench.csv"]
+
+
+def test_a_file_of_other_columns_is_refused_before_anything_is_measured(monkeypatch, tmp_path):
+    path, measured = tmp_path / "bench.csv", []
+    path.write_text("a,b\n1,2\n", encoding="utf-8")
+    row = fake_row("one", line(), before=lambda: measured.append(True))
+    monkeypatch.setattr(command, "ROWS", ("one",))
+    monkeypatch.setattr(command, "load", lambda name: row)
+    result = CliRunner().invoke(command.app, ["--out", str(path)])
+    assert (result.exit_code, measured) == (2, [])
+    assert "Expected the columns row, what, ours" in result.output
+    assert "Received: a, b in bench.csv" in result.output
+
+
+# the command
+
+
+def test_the_first_line_says_what_is_measured_and_for_how_long(bench):
+    result, _ = bench([fake_row("one", line()), fake_row("two", line("b"))], "--rounds", "7")
+    assert result.output.splitlines()[0] == "one, two: about 28 min on two CPU cores without other work"
+    result, _ = bench([fake_row("one", line()), fake_row("two", line("b"))], "two")
+    assert result.output.splitlines()[0] == "two: about 10 min on two CPU cores without other work"
+
+
+def test_every_row_is_written_as_soon_as_it_is_measured(bench, tmp_path):
+    seen = []
+    second = fake_row("two", line("b"), before=lambda: seen.extend(read_records(tmp_path / "bench.csv")))
+    result, kept = bench([fake_row("one", line(target=Target("times", 3))), second])
+    assert result.exit_code == 0
+    assert [record.row for record in seen] == ["one"]
+    assert [(record.row, record.target, record.met) for record in kept] == [("one", "≥ 3 ×", "yes"), ("two", "", "")]
+    with (tmp_path / "bench.csv").open(encoding="utf-8") as file:
+        assert tuple(next(csv.reader(file))) == COLUMNS
+    assert "CPU cores" in kept[0].machine
+    assert f"keras {keras.__version__}" in kept[0].versions
+
+
+def test_a_row_that_fails_leaves_its_old_lines_and_the_other_rows(bench):
+    bench([fake_row("one", line("old"))])
+    result, kept = bench([fake_row("one", line("new"), fails=True), fake_row("two", line("b"))])
+    assert result.exit_code == 1
+    assert "Failed: one" in result.output
+    assert [record.what for record in kept] == ["old", "b"]
+
+
+def test_an_unknown_row_is_refused_with_the_known_ones(bench):
+    result, kept = bench([fake_row("one", line())], "won")
+    assert (result.exit_code, kept) == (2, [])
+    assert "There are the rows one. Received: won" in result.output
+
+
+def test_a_try_is_marked_and_never_goes_to_the_real_file(bench, monkeypatch, tmp_path):
+    _, kept = bench([fake_row("one", line(target=Target("times", 3)))], "--tiny")
+    assert kept[0].detail.startswith("TINY, means nothing")
+    assert kept[0].met == ""
+    monkeypatch.setattr(command, "OUT", tmp_path / "real.csv")
+    result, kept = bench([fake_row("one", line())], "--tiny", out=tmp_path / "real.csv")
+    assert (result.exit_code, kept) == (2, [])
+
+
+@pytest.mark.parametrize("name", command.ROWS)
+def test_every_row_has_its_module_and_an_estimate(name):
+    row = command.load(name)
+    assert row.id == name
+    assert importlib.import_module(f"bench.{name.replace('-', '_')}").ROW is row
+    assert 0 < row.minutes(Settings()) < 60
+
+
+def test_the_table_shows_what_is_missed_in_words():
+    records = [to_record("one", line(target=Target("times", 9)), "", "", "")]
+    shown = command.table(records)
+    assert [next(iter(column.cells)) for column in shown.columns] == [
+        "a",
+        "1",
+        "4",
+        "s",
+        "4",
+        "≥ 9 ×",
+        "[bold red]no[/]",
+    ]
+
+
+def test_make_bench_runs_the_command():
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split("\nbench: ")[1].splitlines()[1]
+    assert recipe.strip() == "@PYTHONPATH=tests $(BIN)/python -m bench $(ROW) $(ARGS)"
+
+
+# the peers' recipes
+
+
+@pytest.fixture(scope="module")
+def tiny_backbone():
+    return lambda: lite.build_lite(TINY, include_top=False, image_size=32, drop_connect_rate=0.2)
+
+
+def trainable(model):
+    return {type(layer).__name__ for layer in model.layers if layer.trainable_weights}
+
+
+def test_the_example_trains_its_top_alone(tiny_backbone):
+    model = peers.frozen_network_with_head(tiny_backbone(), 3)
+    assert [type(layer).__name__ for layer in model.layers[-4:]] == [
+        "GlobalAveragePooling2D",
+        "BatchNormalization",
+        "Dropout",
+        "Dense",
+    ]
+    assert len(model.trainable_weights) == 4  # scale and shift, kernel and bias
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-2)
+
+
+def test_plain_fine_tuning_trains_everything_but_batch_normalization(tiny_backbone):
+    backbone = tiny_backbone()
+    model = peers.network_to_fine_tune(backbone, 3)
+    assert trainable(keras.Model(backbone.input, backbone.output)) == {"Conv2D", "DepthwiseConv2D"}
+    kernels = [weight for weight in backbone.weights if weight.name == "kernel"]
+    assert len(backbone.trainable_weights) == len(kernels) > 0
+    assert model.output_shape == (None, 3)
+
+
+def test_the_example_data_set_leaves_out_what_fills_no_batch_in_training_only():
+    images = np.arange(70, dtype="uint8").reshape(70, 1, 1, 1) * np.ones((1, 8, 8, 3), "uint8")
+    labels = np.arange(70)
+    training = peers.AugmentedImages(images, labels, augment=True)
+    assert [len(training[i][1]) for i in range(len(training))] == [64]
+    assert training[0][0].shape == (64, 8, 8, 3)
+    before = training.order.copy()
+    training.on_epoch_end()
+    assert (before != training.order).any()
+    scoring = peers.AugmentedImages(images, labels, augment=False)
+    scored = [scoring[i] for i in range(len(scoring))]
+    assert np.concatenate([batch_labels for _, batch_labels in scored]).tolist() == list(range(70))
+    assert np.concatenate([batch for batch, _ in scored]) == pytest.approx(images)
+
+
+def test_both_sides_augment_with_the_same_strengths():
+    rotation, translation, flip, contrast = peers.augmentation_layers()
+    ours = peers.SAME_AUGMENTATION
+    assert rotation.get_config()["factor"] == pytest.approx([-ours["rotation"] / 360, ours["rotation"] / 360])
+    shifts = translation.get_config()
+    assert shifts["height_factor"] == shifts["width_factor"] == ours["translation"]
+    assert (flip.get_config()["mode"], ours["flip"]) == ("horizontal_and_vertical", "both")
+    assert np.max(contrast.get_config()["factor"]) == ours["contrast"]  # Keras 3.15 leaves out the lower half
+
+
+# processes of their own
+
+
+def test_a_process_of_its_own_loads_what_was_written_and_reports_its_memory(tmp_path):
+    memory._write_folder(tmp_path, 30)
+    assert len(list(tmp_path.rglob("*.jpg"))) == 30
+    done = lab.in_child("epoch", folder=str(tmp_path), image_size=32)
+    assert done["seconds"] > 0
+    assert done["peak_mb"] > 50  # TensorFlow is in it
+
+
+def test_links_stand_in_for_more_files_than_there_are(monkeypatch, tmp_path):
+    source = tmp_path / "source"
+    for name in ("x/1.jpg", "y/2.jpg"):
+        (source / name).parent.mkdir(parents=True)
+        (source / name).write_bytes(b"")
+    monkeypatch.setattr(memory.conformal_clip_data, "textile_simulated_root", lambda: source)
+    memory._write_folder(tmp_path / "many", 5)
+    assert len(list((tmp_path / "many" / "x").iterdir())) == 3
+    assert len(list((tmp_path / "many" / "y").iterdir())) == 2
+
+
+def test_a_process_that_fails_says_its_last_words(tmp_path):
+    with pytest.raises(RuntimeError, match="There is no such folder"):
+        lab.in_child("epoch", folder=str(tmp_path / "missing"), image_size=32)
