@@ -1,0 +1,135 @@
+"""The head that judges regions: what it pools, what it may look at, and that a small spot is found with few labels."""
+
+from effnet_helpers import data, evaluation, models, regions
+from effnet_helpers.data.draws import draw
+from effnet_helpers.model_files import load, save
+
+import keras
+import numpy as np
+import pytest
+
+HALVES = {"nominal": 6, "global": 3, "local": 3}
+
+
+@pytest.fixture(scope="module")
+def textile():
+    return data.load("textile", image_size=64, limit_per_class=30)
+
+
+@pytest.fixture(scope="module")
+def prefix():
+    return models.split_at_block(models.build_backbone("Lite0", image_size=64), "block3a")[0]
+
+
+@pytest.fixture
+def few(textile):
+    return draw(textile, HALVES, {"nominal": 4, "global": 2, "local": 2})
+
+
+@pytest.mark.parametrize(("sharpness", "pooled"), [(0.001, np.mean), (100.0, np.max)])
+def test_scores_are_pooled_between_their_mean_and_their_maximum(prefix, sharpness, pooled):
+    model = regions.add_region_head(prefix, 3, sharpness=sharpness)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    scores = keras.Model(model.input, model.get_layer("head_regions").output).predict(images, verbose=0)
+    expected = keras.ops.softmax(np.stack([pooled(each, axis=0) for each in scores]))
+    np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=0.02)
+
+
+def test_whitened_features_have_no_correlation_and_no_mean():
+    random = np.random.default_rng(0)
+    features = (random.normal(size=(6, 5, 5, 4)) @ random.normal(size=(4, 4)) + 7).astype("float16")
+    kernel, bias = regions.whitening(features)
+    whitened = features.reshape(-1, 4).astype("float32") @ kernel + bias
+    np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(np.cov(whitened.T), np.diag(np.diag(np.cov(whitened.T))), atol=1e-2)
+    assert np.cov(whitened.T)[0, 0] == pytest.approx(1, abs=0.01)
+
+
+def test_it_learns_from_training_images_alone_and_the_same_each_time(prefix, textile, few):
+    weights = []
+    for dataset in (few, few, draw(textile, HALVES, {"nominal": 9, "global": 9, "local": 9}, seed=0)):
+        keras.utils.set_random_seed(0)
+        model = regions.add_region_head(prefix, 3)
+        losses = regions.fit_region_head(model, dataset, steps=30)
+        assert len(losses) == 10
+        assert losses[-1] < losses[0]
+        weights.append(model.get_layer("head_scores").get_weights()[0])
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert not np.array_equal(weights[0], weights[2]), "other training images"
+    assert not model.get_layer("head_whitening").trainable
+    assert not any(layer.trainable for layer in model.layers if layer.name.startswith("block"))
+
+
+@pytest.mark.slow
+def test_a_spot_that_an_average_hides_is_found():
+    """A few labels: noise, and noise with one small spot anywhere."""
+    random = np.random.default_rng(0)
+    images = random.normal(127, 40, (120, 64, 64, 3))
+    for image in images[::2]:
+        x, y = random.integers(0, 56, 2)
+        image[y : y + 8, x : x + 8] = image[y : y + 8, x : x + 8].mean()
+    images, labels = images.clip(0, 255).astype("float32"), np.arange(120) % 2
+    prefix, _ = models.split_at_block(models.build_backbone("Lite0", image_size=64), "block3a")
+    features = prefix.predict(images, verbose=0)
+    model = regions.add_region_head(prefix, 2)
+    model.get_layer("head_whitening").set_weights(regions.whitening(features[:60]))
+    _, head = models.split_after(model, prefix.layers[-1].name)
+    head.compile(keras.optimizers.AdamW(0.01), loss="sparse_categorical_crossentropy")
+    head.fit(features[:60], labels[:60], batch_size=60, epochs=150, verbose=0)
+    found = head.predict(features[60:], verbose=0).argmax(axis=1)
+    assert np.mean(found == labels[60:]) > 0.9
+
+
+def test_it_is_saved_and_loaded_by_plain_keras(prefix, few, tmp_path):
+    model = regions.add_region_head(prefix, 3)
+    regions.fit_region_head(model, few, steps=10)
+    card = save(model, tmp_path / "m.keras", class_names=few.class_names, resize_mode="crop", variant="Lite0")
+    again, _ = load(tmp_path / "m.keras")
+    plain = keras.models.load_model(tmp_path / "m.keras")
+    expected = evaluation.evaluate(model, few, "test").probabilities
+    for other in (again, plain):
+        np.testing.assert_allclose(evaluation.evaluate(other, few, "test").probabilities, expected, atol=1e-6)
+    assert card.class_names == few.class_names
+
+
+@pytest.mark.parametrize("wrong", [{"num_classes": 1}, {"sharpness": 0.0}])
+def test_heads_that_cannot_be_are_refused(prefix, wrong):
+    with pytest.raises(ValueError, match="Received: "):
+        regions.add_region_head(prefix, **{"num_classes": 3, **wrong})
+
+
+def test_too_few_steps_are_refused(prefix, few):
+    with pytest.raises(ValueError, match=r"steps must be 10 or more\. Received: 9"):
+        regions.fit_region_head(regions.add_region_head(prefix, 3), few, steps=9)
+
+
+# draws
+
+
+def test_a_draw_has_so_many_of_each_class_and_none_twice(textile, few):
+    assert few.sizes == {"train": 12, "val": 0, "test": 8}
+    counts = np.bincount(few.labels("train"))
+    assert dict(zip(textile.class_names, counts.tolist(), strict=True)) == HALVES
+    names = [name for files in few.splits.values() for name in files.names]
+    assert len(set(names)) == len(names)
+    for files in few.splits.values():
+        assert list(files.names) == sorted(files.names)
+        for name, label in zip(files.names, files.labels, strict=True):
+            assert name.startswith(textile.class_names[label])
+
+
+def test_more_training_images_add_to_fewer_and_leave_the_test_images(textile, few):
+    more = draw(textile, {name: 2 * count for name, count in HALVES.items()}, {"nominal": 4, "global": 2, "local": 2})
+    assert more.splits["test"].names == few.splits["test"].names
+    assert set(more.splits["train"].names) > set(few.splits["train"].names)
+    other = draw(textile, HALVES, {"nominal": 4, "global": 2, "local": 2}, seed=1)
+    assert other.splits["test"].names != few.splits["test"].names
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [({"torn": 1}, "There are the classes .* Received: 'torn'"), ({"local": 99}, "has 30 images in all. Received: 99")],
+)
+def test_draws_that_cannot_be_are_refused(textile, train, message):
+    with pytest.raises(ValueError, match=message):
+        draw(textile, train, {"local": 1})
