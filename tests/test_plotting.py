@@ -25,6 +25,11 @@ SERVED = pd.DataFrame(
     {"precision": ["Keras", "int8"], "milliseconds": [130.2, 3.456], "megabytes": [13.9, 4.0]},
     index=["model(x)", "LiteRT int8"],
 )
+DRAWS = pd.DataFrame({"method": ["head"] * 4, "labels": [10, 10, 20, 20], "accuracy": [0.5, 0.7, 0.8, 0.9]})
+POINTS = [(100, 64, "Lite0"), (200, 64, "Lite0"), (100, 128, "Lite0"), (100, 64, "Lite1")]
+GROWTH = pd.DataFrame(POINTS, columns=["images", "image_size", "variant"]).assign(
+    seconds=[1.0, 2.0, 4.0, 1.5], peak_mb=[500.0, 510.0, 700.0, 560.0]
+)
 BEFORE, AFTER = np.zeros((8, 8)), np.eye(8) * np.arange(8)
 
 FIGURES = {
@@ -91,6 +96,14 @@ FIGURES = {
     "serving": (
         lambda: plotting.serving(SERVED),
         ["image and size of the file: model(x) 130 ms and 13.9 MB; LiteRT int8 3.46 ms and 4 MB."],
+    ),
+    "growth": (
+        lambda: plotting.growth(GROWTH),
+        ["images, 100: 1 s and 500 MB, 200: 2 s and 510 MB", "by variant, Lite0: 1 s and 500 MB, Lite1: 1.5 s"],
+    ),
+    "label_curve": (
+        lambda: plotting.label_curve(DRAWS, {"CLIP": (20, 0.975)}, again=(20, 0.88)),
+        ["head: 10 labels 0.600, 20 labels 0.850", "CLIP: 0.975 with 20", "measured again: 0.880 with 20"],
     ),
     "schedule": (
         lambda: plotting.schedule([1e-5, 3e-4, 2e-4]),
@@ -200,6 +213,7 @@ def test_a_figure_without_alternative_text_is_refused_and_closed(alt):
         (lambda: plotting.learning_curves({str(i): HISTORY for i in range(7)}), "expected 1 to 6. Received: 7"),
         (lambda: plotting.throughput({"decode": 0.0}), "rates above 0"),
         (lambda: plotting.schedule([]), "at least one step"),
+        (lambda: plotting.growth(GROWTH[:3]), "variant: expected two values or more"),
         (lambda: plotting.serving(SERVED.assign(megabytes=0.0)), "rows above 0"),
     ],
 )

@@ -12,9 +12,10 @@ from effnet_helpers.plotting.style import BLUE, GREY, SERIES, SKY, styled
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 
 @styled
@@ -137,6 +138,42 @@ def accuracy_comparison(rows: Sequence[tuple[str, float, float, float]], chance:
     said = [f"{label} {100 * a:.1f} % ({100 * low:.1f}–{100 * high:.1f} %)" for label, a, low, high in rows]
     ending = "." if chance is None else f"; chance {100 * chance:.1f} %."
     style.show(fig, "Accuracy with 95 % intervals: " + "; ".join(said) + ending)
+
+
+@styled
+def label_curve(
+    table: pd.DataFrame, published: Mapping[str, tuple[float, float]], again: tuple[float, float] | None = None
+) -> None:
+    """Draws accuracy against the number of labels: the mean over draws as a line, lowest to highest as a band.
+
+    Args:
+        table: Columns `method`, `labels`, `accuracy` in [0, 1]; one row a draw.
+        published: Of each published figure its labels and accuracy, drawn as a cross with its name.
+        again: Labels and accuracy of a point that was measured again, drawn as a ring.
+    """
+    fig, ax = plt.subplots(figsize=(7.5, 3.8))
+    ends, sentences = [], []
+    for (color, marker), (method, rows) in zip(SERIES, table.groupby("method", sort=False), strict=False):
+        by_labels = rows.groupby("labels")["accuracy"].agg(["mean", "min", "max"])
+        ax.fill_between(by_labels.index, by_labels["min"], by_labels["max"], color=color, alpha=0.18, lw=0)
+        ax.plot(by_labels.index, by_labels["mean"], color=color, marker=marker, lw=2)
+        ends.append((method, by_labels.index[-1], by_labels["mean"].iloc[-1], color))
+        said = ", ".join(f"{labels} labels {row['mean']:.3f}" for labels, row in by_labels.iterrows())
+        sentences.append(f"{method}: {said}")
+    for name, (labels, accuracy) in published.items():
+        ax.plot(labels, accuracy, "x", color="black", ms=8, mew=2, zorder=4)
+        ax.annotate(name, (labels, accuracy), (8, -4), textcoords="offset points", va="top", fontsize=10)
+        sentences.append(f"published, {name}: {accuracy:.3f} with {labels}")
+    if again:
+        ax.plot(*again, "o", color="black", mfc="none", ms=13, mew=1.5, zorder=4)
+        sentences.append(f"measured again: {again[1]:.3f} with {again[0]}")
+    ax.set_xscale("log")
+    ax.set_xticks(ticks := sorted(table["labels"].unique()), [str(tick) for tick in ticks])
+    ax.xaxis.set_minor_locator(NullLocator())
+    _label_ends(ax, ends)
+    ax.set(xlabel="labelled training images (logarithmic)", ylabel="accuracy")
+    ax.grid(axis="y", alpha=0.3)
+    style.show(fig, "Accuracy against the number of labels, mean over draws. " + "; ".join(sentences) + ".")
 
 
 def _curves(name: str, history: Mapping[str, Sequence[float]], metric: str) -> dict[str, Sequence[float]]:

@@ -1,4 +1,4 @@
-"""The figure of lesson 06: what an answer takes and what a file weighs, by format and precision."""
+"""The figures of lesson 06: what an answer takes and a file weighs, and how costs grow."""
 
 from __future__ import annotations
 
@@ -41,6 +41,38 @@ def serving(table: pd.DataFrame) -> None:
     fig.legend(handles=keys, loc="outside upper left", ncols=len(keys), frameon=False)
     said = [f"{name} {row.milliseconds:.3g} ms and {row.megabytes:.3g} MB" for name, row in table.iterrows()]
     style.show(fig, f"Time for one image and size of the file: {'; '.join(said)}.")
+
+
+@styled
+def growth(table: pd.DataFrame) -> None:
+    """Draws how time and memory grow with the number of images, with their size and with the variant.
+
+    Args:
+        table: One row a measurement, columns `images`, `image_size`, `variant`, `seconds` and `peak_mb`. What was
+            varied is found around the commonest value of each.
+
+    Raises:
+        ValueError: If one of them was not varied.
+    """
+    varied = {"images": "images", "image_size": "side in pixels", "variant": "variant"}
+    common = {column: table[column].mode()[0] for column in varied}
+    fig, axes = plt.subplots(2, 3, figsize=(9, 4.6), sharey="row")
+    sentences = []
+    for (column, label), (time, memory) in zip(varied.items(), axes.T, strict=True):
+        fixed = {other: value for other, value in common.items() if other != column}
+        rows = table[(table[list(fixed)] == pd.Series(fixed)).all(axis=1)].sort_values(column)
+        runtime.check(len(rows) > 1, column, rows[column].tolist(), "two values or more, all else being equal")
+        time.plot(rows[column], rows["seconds"], "o-", color=BLUE)
+        memory.plot(rows[column], rows["peak_mb"], "s--", color=ORANGE)
+        memory.set(xlabel=label, xticks=rows[column].tolist())
+        time.set(xticks=rows[column].tolist(), xticklabels=[])
+        said = (f"{row[column]}: {row['seconds']:.3g} s and {row['peak_mb']:.0f} MB" for _, row in rows.iterrows())
+        sentences.append(f"{label}, {', '.join(said)}")
+    for ax, label in zip(axes[:, 0], ("seconds", "peak memory, MB"), strict=True):
+        ax.set(ylabel=label, ylim=(0, None))
+    for ax in axes.flat:
+        ax.grid(axis="y", alpha=0.3)
+    style.show(fig, f"Cost of running a network over images, by {'; by '.join(sentences)}.")
 
 
 def _bars(ax: Axes, values: pd.Series, looks: list[tuple[str, str]], label: str) -> None:

@@ -21,13 +21,18 @@ Side = Callable[[], float]
 """Does its work once and returns what that cost."""
 
 
+SIGNS = {"times": "≥", "share": "≤", "below": "<", "at most": "≤"}
+ROUNDING = 1e-9
+"""What a mean of fractions may be off by."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What a comparison should come to, and how its two costs make the ratio.
 
     Attributes:
         kind: "times" wants our cost to go into theirs `value` times or more, "share" wants ours to be at most `value`
-            of theirs, "below" wants ours to be under `value` whatever theirs is.
+            of theirs, "below" wants ours to be under `value` whatever theirs is, "at most" wants no more than that.
         value: the bound.
         unit: of an absolute bound, for display.
     """
@@ -37,17 +42,16 @@ class Target:
     unit: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("times", "share", "below"):
-            raise ValueError(f'The kind of a target is "times", "share" or "below". Received: {self.kind!r}')
+        if self.kind not in SIGNS:
+            raise ValueError(f"The kind of a target is one of {', '.join(SIGNS)}. Received: {self.kind!r}")
 
     def __str__(self) -> str:
-        sign = {"times": "≥", "share": "≤", "below": "<"}[self.kind]
-        return f"{sign} {self.value:g} {self.unit or '×'}"
+        return f"{SIGNS[self.kind]} {self.value:g} {self.unit or '×'}"
 
     def is_met(self, ours: float, ratio: float | None) -> bool:
         """Says whether a result meets it; a figure that is not a number never does."""
-        if self.kind == "below":
-            return ours < self.value
+        if self.kind in ("below", "at most"):
+            return ours < self.value or (self.kind == "at most" and ours <= self.value + ROUNDING)
         return ratio >= self.value if self.kind == "times" else ratio <= self.value
 
 
@@ -91,10 +95,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure: rounds a comparison, training seeds where a round takes minutes, `tiny` to try the code only."""
+    """How to measure.
+
+    Attributes:
+        rounds: measurements of each side of a comparison.
+        seeds: of training, or of draws, where accuracy is measured.
+        trainings: of each side in the row fine-tune, where one takes many minutes.
+        tiny: whether to try the code only.
+    """
 
     rounds: int = 5
-    seeds: int = 1
+    seeds: int = 5
+    trainings: int = 1
     tiny: bool = False
 
 
