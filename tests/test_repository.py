@@ -32,7 +32,7 @@ FLOORS = (
     {"models", "data"},
     {"features", "devices"},
     {"callbacks", "prefix"},
-    {"training", "heads", "evaluation", "prediction", "export"},
+    {"training", "heads", "regions", "evaluation", "prediction", "export"},
     {"plotting"},
     {"course"},
 )
