@@ -5,13 +5,15 @@ import importlib
 
 from effnet_helpers import lite
 from effnet_helpers.course import ROOT
+from effnet_helpers.evaluation import report_from_probabilities
 from effnet_helpers.variants import Variant
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from bench import __main__ as command
-from bench import lab, memory, peers
+from bench import few_labels, lab, memory, peers, summary
 from bench.fine_tune import Reached
 from bench.harness import (
     COLUMNS,
@@ -25,6 +27,7 @@ from bench.harness import (
     replace_row,
     to_record,
 )
+from PIL import Image
 from typer.testing import CliRunner
 
 TINY = Variant("Lite-tiny", 0.25, 0.25, 32, 0.2, 0, 0, 0)  # all seven stages, of one block each
@@ -113,6 +116,8 @@ def test_a_comparison_is_of_medians_and_counts_epochs():
         (Target("share", 0.4), 2.1, 5.0, 0.42, False),
         (Target("below", 3, "s"), 2.9, None, None, True),
         (Target("below", 3, "s"), 3.0, None, None, False),
+        (Target("at most", 1, "%"), 1.0, None, None, True),
+        (Target("at most", 1, "%"), 1.01, None, None, False),
         (Target("times", 4), float("nan"), 4.0, float("nan"), False),
         (None, 1.0, 4.0, 4.0, None),
     ],
@@ -171,6 +176,27 @@ def test_a_file_of_other_columns_is_refused_before_anything_is_measured(monkeypa
     assert (result.exit_code, measured) == (2, [])
     assert "Expected the columns row, what, ours" in result.output
     assert "Received: a, b in bench.csv" in result.output
+
+
+# what the README shows
+
+
+def test_readme_shows_the_committed_results():
+    records = read_records(command.OUT)
+    assert {record.row for record in records} <= set(command.ROWS)
+    assert summary.markdown(records) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_chart_says_how_many_times_and_turns_shares_round(tmp_path):
+    lines = [line("a", 1.0, 4.0, Target("times", 2)), line("b", 1.0, 4.0, Target("share", 0.5)), line("no target")]
+    records = [to_record("one", each, "2025-01-01", "machine", "versions") for each in lines]
+    summary.chart(records, tmp_path / "chart.png")
+    with Image.open(tmp_path / "chart.png") as image:
+        assert image.info["Description"] == "Their cost divided by ours. a: 4 times, target 2; b: 4 times, target 2."
+    assert summary.markdown(records).splitlines()[2:] == [
+        "| a | 1 s | 4 s | 4 × | ≥ 2 × | yes |",
+        "| b | 1 s | 4 s | 0.25 × | ≤ 0.5 × | yes |",
+    ]
 
 
 # the command
@@ -302,6 +328,21 @@ def test_both_sides_augment_with_the_same_strengths():
     assert shifts["height_factor"] == shifts["width_factor"] == ours["translation"]
     assert (flip.get_config()["mode"], ours["flip"]) == ("horizontal_and_vertical", "both")
     assert np.max(contrast.get_config()["factor"]) == ours["contrast"]  # Keras 3.15 leaves out the lower half
+
+
+def test_calling_one_flaw_the_other_is_no_mistake_about_nominal():
+    report = report_from_probabilities(np.eye(3)[[0, 1, 2, 2]], [1, 0, 2, 0], ("global", "local", "nominal"))
+    assert few_labels.nominal_accuracy(report) == 0.75
+    assert report.accuracy == 0.25
+    assert few_labels.shares(100) == {"nominal": 50, "global": 25, "local": 25}
+
+
+def test_the_committed_curve_is_the_one_that_was_scored():
+    curve = pd.read_csv(few_labels.CURVE)
+    scored = curve[(curve["method"] == "region head") & (curve["labels"] == few_labels.SCORED)]
+    assert sorted(scored["draw"]) == list(range(5))
+    ours = next(record.ours for record in read_records(command.OUT) if "ViT-L/14" in record.what)
+    assert float(ours) == pytest.approx(100 * (1 - scored["nominal_accuracy"].mean()), abs=0.01)
 
 
 # processes of their own

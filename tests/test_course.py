@@ -292,12 +292,8 @@ def test_seeds_repeats_a_notebook_and_writes_a_csv(course):
 # starting
 
 
-def test_the_command_starts_without_tensorflow_and_within_half_a_second():
-    code = "import sys, effnet_helpers.course.cli; print({'tensorflow', 'keras', 'papermill'} & set(sys.modules))"
+def test_the_command_starts_without_what_takes_long_to_import():
+    """`make bench ROW=start` times it; a timed test would depend on what else the machine does."""
+    heavy = {"tensorflow", "keras", "papermill", "pandas", "matplotlib", "sklearn", "scipy", "PIL"}
+    code = f"import sys, effnet_helpers.course.cli; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "effnet_helpers", "--help"], capture_output=True, check=True)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.5

@@ -9,7 +9,14 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-STEMS = ("01_first_predictions", "02_variant_tour", "03_data_loading", "04_head_training", "05_unfreezing")
+STEMS = (
+    "01_first_predictions",
+    "02_variant_tour",
+    "03_data_loading",
+    "04_head_training",
+    "05_unfreezing",
+    "06_export_and_serve",
+)
 SHOWN_FUNCTIONS = {"add_head", "freeze_backbone", "unfreeze_blocks", "augment", "split_by_hash", "warmup_cosine"}
 
 notebook_stems = pytest.mark.parametrize("stem", STEMS)

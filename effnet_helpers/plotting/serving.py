@@ -56,12 +56,16 @@ def growth(table: pd.DataFrame) -> None:
     """
     varied = {"images": "images", "image_size": "side in pixels", "variant": "variant"}
     common = {column: table[column].mode()[0] for column in varied}
+    parts = {}
+    for column in varied:
+        fixed = {other: value for other, value in common.items() if other != column}
+        parts[column] = table[(table[list(fixed)] == pd.Series(fixed)).all(axis=1)].sort_values(column)
+        received = parts[column][column].tolist()
+        runtime.check(len(received) > 1, column, received, "two values or more, all else being equal")
     fig, axes = plt.subplots(2, 3, figsize=(9, 4.6), sharey="row")
     sentences = []
     for (column, label), (time, memory) in zip(varied.items(), axes.T, strict=True):
-        fixed = {other: value for other, value in common.items() if other != column}
-        rows = table[(table[list(fixed)] == pd.Series(fixed)).all(axis=1)].sort_values(column)
-        runtime.check(len(rows) > 1, column, rows[column].tolist(), "two values or more, all else being equal")
+        rows = parts[column]
         time.plot(rows[column], rows["seconds"], "o-", color=BLUE)
         memory.plot(rows[column], rows["peak_mb"], "s--", color=ORANGE)
         memory.set(xlabel=label, xticks=rows[column].tolist())

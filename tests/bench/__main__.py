@@ -15,16 +15,19 @@ import typer
 from rich.console import Console
 
 from .harness import Record, Row, Settings, read_records, replace_row, table, to_record
+from .summary import chart
 
-ROWS = ("start", "pipeline", "serving", "head", "fine-tune", "memory", "growth")
+ROWS = ("start", "pipeline", "serving", "head", "fine-tune", "accuracy", "few-labels", "memory", "growth")
 OUT = ROOT / "notebooks" / "results" / "bench.csv"
+CHART = ROOT / "notebooks" / "figures" / "bench.png"
 TINY_OUT = ROOT / "runs" / "bench-tiny.csv"
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "ai-edge-litert", "onnxruntime")
 FAILED, REFUSED = 1, 2
 
 Rows = Annotated[list[str] | None, typer.Argument(metavar="[ROW]...", help=f"{', '.join(ROWS)}. All if none.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Measurements of each side; their median counts.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Training seeds of the row fine-tune, minutes each.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Seeds in the rows accuracy and few-labels, minutes each.")]
+Trainings = Annotated[int, typer.Option(min=1, help="Trainings of each side in the row fine-tune, many minutes each.")]
 Out = Annotated[Path | None, typer.Option(help="The CSV file.", show_default="notebooks/results/bench.csv")]
 Tiny = Annotated[bool, typer.Option("--tiny", help="Only try the code, on a few images; the figures mean nothing.")]
 
@@ -32,7 +35,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def bench(rows: Rows = None, rounds: Rounds = 5, seeds: Seeds = 1, out: Out = None, tiny: Tiny = False) -> None:
+def bench(
+    rows: Rows = None, rounds: Rounds = 5, seeds: Seeds = 5, trainings: Trainings = 1, out: Out = None,
+    tiny: Tiny = False,
+) -> None:  # fmt: skip
     """Compares this package with published recipes, in turns, and says whether the ratios meet their targets."""
     console = Console()
     if unknown := [row for row in rows or () if row not in ROWS]:
@@ -44,12 +50,14 @@ def bench(rows: Rows = None, rounds: Rounds = 5, seeds: Seeds = 1, out: Out = No
         read_records(out)  # a file that cannot be added to is better noticed before the minutes than after
     except ValueError as error:
         raise _refusal(console, str(error)) from None
-    settings = Settings(rounds=1, seeds=1, tiny=True) if tiny else Settings(rounds, seeds)
+    settings = Settings(rounds=1, seeds=1, tiny=True) if tiny else Settings(rounds, seeds, trainings)
     chosen = [load(name) for name in ROWS if name in (rows or ROWS)]
     console.print(announcement(chosen, settings), soft_wrap=True, highlight=False)
     failed = [row.id for row in chosen if not _measure(row, settings, out, console)]
     console.print(table([record for record in read_records(out) if record.row in [row.id for row in chosen]]))
     console.print(f"Wrote {out}", soft_wrap=True, markup=False, highlight=False)
+    if out.resolve() == OUT.resolve():
+        chart(read_records(out), CHART)
     if failed:
         console.print(f"Failed: {', '.join(failed)}", style="red")
         raise typer.Exit(FAILED)

@@ -1,0 +1,97 @@
+"""How many labels it takes: accuracy on draws of few textile images, against the published few-shot figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from effnet_helpers import evaluation, features, models, regions, runtime
+from effnet_helpers.course import ROOT
+from effnet_helpers.data import ImageDataset
+from effnet_helpers.data.draws import draw
+from effnet_helpers.runtime import keras
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from .harness import Line, Row, Settings, Target
+from .lab import VARIANT, own_cache, textile
+
+LABELS = (24, 48, 100, 200)
+SCORED = 100
+"""Labels of the published figure: 50 nominal images, 50 defective ones."""
+TO_BLOCK = "block5a"
+CURVE = ROOT / "notebooks" / "results" / "few_labels.csv"
+CLIP = {"ViT-L/14": 0.975, "ViT-B/32": 0.685}
+"""Nominal against defective with 50 + 50 images: Megahed et al., arXiv 2501.12596."""
+
+
+def shares(labels: int) -> dict[str, int]:
+    """Half of the images nominal, a quarter of each flaw."""
+    return {"nominal": labels // 2, "global": labels // 4, "local": labels // 4}
+
+
+def nominal_accuracy(report: evaluation.Report) -> float:
+    """The share of the images that are rightly called nominal, or rightly called anything else."""
+    nominal = report.class_names.index("nominal")
+    return float(np.mean((report.probabilities.argmax(axis=1) == nominal) == (report.labels == nominal)))
+
+
+def _by_region(backbone: keras.Model, images: ImageDataset, seed: int) -> evaluation.Report:
+    runtime.set_seed(seed)
+    prefix, _ = models.split_at_block(backbone, TO_BLOCK)
+    model = regions.add_region_head(prefix, images.num_classes)
+    regions.fit_region_head(model, images, seed=seed)
+    return evaluation.evaluate(model, images, "test")
+
+
+def _averaged(backbone: keras.Model, images: ImageDataset, seed: int) -> evaluation.Report:
+    """Lesson 04's features, averaged over the image, and the strength that it found for them."""
+    pooled = keras.Model(backbone.input, keras.layers.GlobalAveragePooling2D()(backbone.output))
+    train, test = (features.extract(pooled, images, split) for split in ("train", "test"))
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.001, max_iter=1000))
+    classifier.fit(np.float32(train.values), train.labels)
+    probabilities = classifier.predict_proba(np.float32(test.values))
+    return evaluation.report_from_probabilities(probabilities, test.labels, images.class_names)
+
+
+METHODS = {"region head": _by_region, "averaged features": _averaged}
+
+
+def _run(settings: Settings) -> Iterator[Line]:
+    images = textile(settings, limit_per_class=60 if settings.tiny else None)
+    backbone = models.build_backbone(VARIANT, image_size=images.image_size)
+    points, test = ((24, 48), 16) if settings.tiny else (LABELS, 200)
+    rows = []
+    with own_cache():
+        for seed in range(settings.seeds):
+            for labels in points:
+                drawn = draw(images, shares(labels), shares(test), seed)
+                for method, learn in METHODS.items():
+                    report = learn(backbone, drawn, seed)
+                    rows.append((method, labels, seed, nominal_accuracy(report), report.accuracy))
+    columns = ["method", "labels", "draw", "nominal_accuracy", "three_class_accuracy"]
+    curve = pd.DataFrame(rows, columns=columns)
+    if not settings.tiny:
+        _write(CURVE, curve)
+    scored = curve[(curve["labels"] == (points[-1] if settings.tiny else SCORED)) & (curve["method"] == "region head")]
+    wrong = 100 * (1 - scored["nominal_accuracy"])
+    three = 100 * (1 - scored["three_class_accuracy"])
+    detail = (
+        f"{settings.seeds} draws, {wrong.min():.3g} to {wrong.max():.3g}; of three classes {three.mean():.3g} "
+        f"({three.min():.3g} to {three.max():.3g})"
+    )
+    for name, accuracy in CLIP.items():
+        what = f"{SCORED} labels, nominal against defective: wrong answers, against few-shot CLIP {name} as published"
+        target = Target("share", 1.0) if name == "ViT-L/14" else None
+        yield Line(what, float(wrong.mean()), 100 * (1 - accuracy), "%", target, settings.seeds, detail)
+
+
+def _write(path: Path, curve: pd.DataFrame) -> None:
+    curve.to_csv(path, index=False)
+
+
+ROW = Row("few-labels", "accuracy against the number of labels", lambda settings: settings.seeds * 4, _run)

@@ -1,0 +1,61 @@
+"""What the README shows of the results: a small table and one chart, both made from the CSV file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from effnet_helpers.plotting import style
+from effnet_helpers.plotting.style import BLUE, VERMILLION
+
+import matplotlib.pyplot as plt
+
+from .harness import Record
+
+
+def markdown(records: Sequence[Record]) -> str:
+    """A Markdown table of the lines that have a target."""
+    rows = [
+        f"| {record.what} | {record.ours} {record.unit} | {_or_dash(record.theirs, record.unit)} | "
+        f"{_or_dash(record.ratio, '×')} | {record.target} | {record.met} |"
+        for record in records
+        if record.target
+    ]
+    return "\n".join(["| what | ours | theirs | ratio | target | met |", "|---|---|---|---|---|---|", *rows])
+
+
+@style.styled
+def chart(records: Sequence[Record], path: Path) -> None:
+    """Draws how many times each cost of ours goes into theirs, with the target as a mark, and writes it as PNG."""
+    rows = [record for record in records if record.target and record.ratio]
+    times = [_times(record.ratio, record) for record in rows]
+    targets = [_times(record.target.strip("≥≤ ×"), record) for record in rows]
+    fig, ax = plt.subplots(figsize=(9, 0.9 + 0.42 * len(rows)))
+    places = range(len(rows))
+    ax.barh(places, [value - 1 for value in times], left=1, height=0.62, color=BLUE)
+    ax.plot(targets, places, "D", color=VERMILLION, mec="white", ms=9, ls="", label="target")
+    for place, value, target in zip(places, times, targets, strict=True):
+        ax.text(max(value, target) * 1.12, place, f"{value:.3g} ×", va="center")
+    ax.axvline(1, color="black", lw=1)
+    ax.set_xscale("log")
+    ticks = [tick for tick in (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100) if tick <= 2 * max(times)]
+    ax.set_xticks(ticks, [f"{tick:g} ×" for tick in ticks])
+    ax.set_xticks([], minor=True)
+    ax.set_xlim(min(0.5, *(0.8 * value for value in times)), 2 * max(times))
+    ax.set_yticks(places, [record.what.split(": ")[0] for record in rows])
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="their cost divided by ours (logarithmic): longer is better")
+    fig.legend(loc="outside upper right", frameon=False)
+    said = (
+        f"{r.what}: {value:.3g} times, target {target:.3g}"
+        for r, value, target in zip(rows, times, targets, strict=True)
+    )
+    style.save(fig, f"Their cost divided by ours. {'; '.join(said)}.", path)
+
+
+def _times(number: str, record: Record) -> float:
+    """A ratio as how many times our cost goes into theirs; a share says the opposite."""
+    return 1 / float(number) if record.target.startswith("≤") else float(number)
+
+
+def _or_dash(number: str, unit: str) -> str:
+    return f"{number} {unit}" if number else "–"
