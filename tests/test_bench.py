@@ -193,6 +193,8 @@ def test_the_chart_says_how_many_times_and_turns_shares_round(tmp_path):
     summary.chart(records, tmp_path / "chart.png")
     with Image.open(tmp_path / "chart.png") as image:
         assert image.info["Description"] == "Their cost divided by ours. a: 4 times, target 2; b: 4 times, target 2."
+    summary.chart(records[2:], tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
     assert summary.markdown(records).splitlines()[2:] == [
         "| a | 1 s | 4 s | 4 × | ≥ 2 × | yes |",
         "| b | 1 s | 4 s | 0.25 × | ≤ 0.5 × | yes |",

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from dataclasses import replace
 
 from effnet_helpers import data, features, models
 
 import numpy as np
-import psutil
-
-SAMPLE_SECONDS = 0.05
+from memory_of_pictures import peak_memory
 
 
 def epoch(folder: str, image_size: int) -> float:
@@ -35,29 +32,8 @@ def extract(images: int, image_size: int, variant: str) -> float:
     return features.extract(network, dataset, "train").seconds
 
 
-class PeakMemory(threading.Thread):
-    """Samples the memory that belongs to this process alone (USS), and keeps the most it saw."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.peak = 0
-        self._process = psutil.Process()
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        """Samples until the end."""
-        while not self._stopped.wait(SAMPLE_SECONDS):
-            self.peak = max(self.peak, self._process.memory_full_info().uss)
-
-    def end(self) -> float:
-        """Stops sampling and returns the peak in MB (2**20 bytes)."""
-        self._stopped.set()
-        self.join()
-        return self.peak / 2**20
-
-
 if __name__ == "__main__":
-    memory = PeakMemory()
-    memory.start()
-    seconds = {"epoch": epoch, "extract": extract}[sys.argv[1]](**json.loads(sys.argv[2]))
-    print(json.dumps({"seconds": seconds, "peak_mb": memory.end()}))
+    task, arguments = {"epoch": epoch, "extract": extract}[sys.argv[1]], json.loads(sys.argv[2])
+    done = {}
+    peak = peak_memory(lambda: done.update(seconds=task(**arguments)))
+    print(json.dumps({**done, "peak_mb": peak}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from effnet_helpers import evaluation, features, models, regions, runtime
 from effnet_helpers.course import ROOT
@@ -76,7 +75,7 @@ def _run(settings: Settings) -> Iterator[Line]:
     columns = ["method", "labels", "draw", "nominal_accuracy", "three_class_accuracy"]
     curve = pd.DataFrame(rows, columns=columns)
     if not settings.tiny:
-        _write(CURVE, curve)
+        curve.to_csv(CURVE, index=False)
     scored = curve[(curve["labels"] == (points[-1] if settings.tiny else SCORED)) & (curve["method"] == "region head")]
     wrong = 100 * (1 - scored["nominal_accuracy"])
     three = 100 * (1 - scored["three_class_accuracy"])
@@ -88,10 +87,6 @@ def _run(settings: Settings) -> Iterator[Line]:
         what = f"{SCORED} labels, nominal against defective: wrong answers, against few-shot CLIP {name} as published"
         target = Target("share", 1.0) if name == "ViT-L/14" else None
         yield Line(what, float(wrong.mean()), 100 * (1 - accuracy), "%", target, settings.seeds, detail)
-
-
-def _write(path: Path, curve: pd.DataFrame) -> None:
-    curve.to_csv(path, index=False)
 
 
 ROW = Row("few-labels", "accuracy against the number of labels", lambda settings: settings.seeds * 4, _run)

@@ -26,8 +26,13 @@ def markdown(records: Sequence[Record]) -> str:
 
 @style.styled
 def chart(records: Sequence[Record], path: Path) -> None:
-    """Draws how many times each cost of ours goes into theirs, with the target as a mark, and writes it as PNG."""
+    """Draws how many times each cost of ours goes into theirs, with the target as a mark, and writes it as PNG.
+
+    Nothing is drawn where no line has both a ratio and a target.
+    """
     rows = [record for record in records if record.target and record.ratio]
+    if not rows:
+        return
     times = [_times(record.ratio, record) for record in rows]
     targets = [_times(record.target.strip("≥≤ ×"), record) for record in rows]
     fig, ax = plt.subplots(figsize=(9, 0.9 + 0.42 * len(rows)))
