@@ -278,6 +278,15 @@ class Report:
             f"(95 % interval {100 * low:.1f}–{100 * high:.1f} %)"
         )
 
+    def one_against_rest(self, class_name: str) -> float:
+        """The share of images that are rightly called this class or rightly called anything else, in [0, 1].
+
+        Args:
+            class_name: One of `class_names`; taking two of the others for each other is no mistake then.
+        """
+        position = self.class_names.index(class_name)
+        return float(np.mean((self.probabilities.argmax(axis=1) == position) == (self.labels == position)))
+
     def mistakes(self, top: int = 6) -> list[Mistake]:
         """Returns the wrong answers that the model was surest of, surest first.
 

@@ -243,3 +243,9 @@ def test_reestimation_leaves_frozen_layers_and_refuses_a_model_without_others(im
         evaluation.reestimate_batch_norm(head_model(trainable_norm=False), [(images, None)])
     with pytest.raises(ValueError, match="at least one batch"):
         evaluation.reestimate_batch_norm(model, [])
+
+
+def test_taking_two_others_for_each_other_is_no_mistake_about_a_third():
+    report = evaluation.report_from_probabilities(np.eye(3)[[0, 1, 2, 2]], [1, 0, 2, 0], ("global", "local", "nominal"))
+    assert report.one_against_rest("nominal") == 0.75
+    assert report.accuracy == 0.25

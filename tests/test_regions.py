@@ -1,7 +1,7 @@
 """The head that judges regions: what it pools, what it may look at, and that a small spot is found with few labels."""
 
 from effnet_helpers import data, evaluation, models, regions
-from effnet_helpers.data.draws import draw
+from effnet_helpers.data.draws import draw, share_out
 from effnet_helpers.model_files import load, save
 
 import keras
@@ -146,3 +146,8 @@ def test_more_training_images_add_to_fewer_and_leave_the_test_images(textile, fe
 def test_draws_that_cannot_be_are_refused(textile, train, message):
     with pytest.raises(ValueError, match=message):
         draw(textile, train, {"local": 1})
+
+
+def test_shares_follow_the_weights_and_leave_twice_as_many(textile):
+    assert share_out(textile, 24, {"nominal": 2}) == {"global": 6, "local": 6, "nominal": 12 - 2}
+    assert share_out(textile, 1, {}) == {"global": 1, "local": 1, "nominal": 1}

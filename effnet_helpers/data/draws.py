@@ -11,6 +11,24 @@ from effnet_helpers.data.splits import hash_key
 import numpy as np
 
 
+def share_out(dataset: ImageDataset, count: int, weights: Mapping[str, float]) -> dict[str, int]:
+    """Shares out a number of images among the classes.
+
+    Args:
+        dataset: Where they will come from.
+        count: How many in all; shares are rounded down, but to no less than one image.
+        weights: Name of a class to its weight; 1 for a class that is not named.
+
+    Returns:
+        Name of a class to its share: at most a third of its images, so that `draw` finds twice as many for testing.
+    """
+    labels = np.concatenate([dataset.labels(split) for split in SPLITS])
+    there_are = np.bincount(labels, minlength=dataset.num_classes) // 3
+    parts = [weights.get(name, 1) for name in dataset.class_names]
+    wanted = [max(1, int(count * part / sum(parts))) for part in parts]
+    return {name: min(n, int(most)) for name, n, most in zip(dataset.class_names, wanted, there_are, strict=True)}
+
+
 def draw(dataset: ImageDataset, train: Mapping[str, int], test: Mapping[str, int], seed: int = 0) -> ImageDataset:
     """Draws images for training and others for testing, so many of each class, from all splits together.
 
@@ -39,13 +57,13 @@ def draw(dataset: ImageDataset, train: Mapping[str, int], test: Mapping[str, int
         if class_name not in dataset.class_names:
             raise ValueError(f"There are the classes {', '.join(dataset.class_names)}. Received: {class_name!r}")
         members = [i for i in order if labels[i] == dataset.class_names.index(class_name)]
-        for split, wanted in (("test", test.get(class_name, 0)), ("train", train.get(class_name, 0))):
-            if wanted > len(members):
-                raise ValueError(
-                    f"The class {class_name!r} has {np.sum(labels == dataset.class_names.index(class_name))} images in "
-                    f"all. Received: {train.get(class_name, 0)} for training and {test.get(class_name, 0)} for testing"
-                )
-            chosen[split] += members[:wanted]
-            members = members[wanted:]
+        tested, trained = test.get(class_name, 0), train.get(class_name, 0)
+        if tested + trained > len(members):
+            raise ValueError(
+                f"The class {class_name!r} has {len(members)} images in all. "
+                f"Received: {trained} for training and {tested} for testing"
+            )
+        chosen["test"] += members[:tested]
+        chosen["train"] += members[tested : tested + trained]
     splits = {split: files.take(np.array(sorted(part, key=names.__getitem__), int)) for split, part in chosen.items()}
     return replace(dataset, splits=splits)

@@ -50,7 +50,8 @@ def bench(
         read_records(out)  # a file that cannot be added to is better noticed before the minutes than after
     except ValueError as error:
         raise _refusal(console, str(error)) from None
-    settings = Settings(rounds=1, seeds=1, tiny=True) if tiny else Settings(rounds, seeds, trainings)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    settings = Settings(1, 1, 1, tiny, out.parent) if tiny else Settings(rounds, seeds, trainings, tiny, out.parent)
     chosen = [load(name) for name in ROWS if name in (rows or ROWS)]
     console.print(announcement(chosen, settings), soft_wrap=True, highlight=False)
     failed = [row.id for row in chosen if not _measure(row, settings, out, console)]

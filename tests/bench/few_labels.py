@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from effnet_helpers import evaluation, features, models, regions, runtime
-from effnet_helpers.course import ROOT
 from effnet_helpers.data import ImageDataset
-from effnet_helpers.data.draws import draw
+from effnet_helpers.data.draws import draw, share_out
 from effnet_helpers.runtime import keras
 
 import numpy as np
@@ -23,20 +22,12 @@ LABELS = (24, 48, 100, 200)
 SCORED = 100
 """Labels of the published figure: 50 nominal images, 50 defective ones."""
 TO_BLOCK = "block5a"
-CURVE = ROOT / "notebooks" / "results" / "few_labels.csv"
 CLIP = {"ViT-L/14": 0.975, "ViT-B/32": 0.685}
 """Nominal against defective with 50 + 50 images: Megahed et al., arXiv 2501.12596."""
 
 
-def shares(labels: int) -> dict[str, int]:
-    """Half of the images nominal, a quarter of each flaw."""
-    return {"nominal": labels // 2, "global": labels // 4, "local": labels // 4}
-
-
-def nominal_accuracy(report: evaluation.Report) -> float:
-    """The share of the images that are rightly called nominal, or rightly called anything else."""
-    nominal = report.class_names.index("nominal")
-    return float(np.mean((report.probabilities.argmax(axis=1) == nominal) == (report.labels == nominal)))
+NOMINAL = {"nominal": 2}
+"""Half of the images are nominal, a quarter of each flaw."""
 
 
 def _by_region(backbone: keras.Model, images: ImageDataset, seed: int) -> evaluation.Report:
@@ -68,14 +59,13 @@ def _run(settings: Settings) -> Iterator[Line]:
     with own_cache():
         for seed in range(settings.seeds):
             for labels in points:
-                drawn = draw(images, shares(labels), shares(test), seed)
+                drawn = draw(images, share_out(images, labels, NOMINAL), share_out(images, test, NOMINAL), seed)
                 for method, learn in METHODS.items():
                     report = learn(backbone, drawn, seed)
-                    rows.append((method, labels, seed, nominal_accuracy(report), report.accuracy))
+                    rows.append((method, labels, seed, report.one_against_rest("nominal"), report.accuracy))
     columns = ["method", "labels", "draw", "nominal_accuracy", "three_class_accuracy"]
     curve = pd.DataFrame(rows, columns=columns)
-    if not settings.tiny:
-        curve.to_csv(CURVE, index=False)
+    curve.to_csv(settings.folder / "few_labels.csv", index=False)
     scored = curve[(curve["labels"] == (points[-1] if settings.tiny else SCORED)) & (curve["method"] == "region head")]
     wrong = 100 * (1 - scored["nominal_accuracy"])
     three = 100 * (1 - scored["three_class_accuracy"])

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from effnet_helpers.cache import clear_cache
-from effnet_helpers.course import ROOT
 
 import pandas as pd
 
@@ -32,7 +31,6 @@ POINTS = tuple(
         ]
     )
 )
-TABLE = ROOT / "notebooks" / "results" / "growth.csv"
 TINY = (Point(images=20, image_size=32), Point(images=40, image_size=32))
 
 
@@ -52,9 +50,8 @@ def _run(settings: Settings) -> Iterator[Line]:
     with own_cache():  # each measurement is a process of its own, which warms up by itself
         times = interleaved({point: side(point) for point in points}, settings.rounds, warm_up=False)
     memory = Measured(peaks)
-    if not settings.tiny:
-        rows = [asdict(p) | {"seconds": times.median(p), "peak_mb": memory.median(p)} for p in points]
-        pd.DataFrame(rows).round({"seconds": 2, "peak_mb": 0}).to_csv(TABLE, index=False)
+    rows = [asdict(p) | {"seconds": times.median(p), "peak_mb": memory.median(p)} for p in points]
+    pd.DataFrame(rows).round({"seconds": 2, "peak_mb": 0}).to_csv(settings.folder / "growth.csv", index=False)
     for point in points:
         for name, unit, measured in (("time", "s", times), ("peak memory", "MB", memory)):
             detail = "; ".join(f"{key}={value}" for key, value in asdict(point).items())

@@ -102,12 +102,14 @@ class Settings:
         seeds: of training, or of draws, where accuracy is measured.
         trainings: of each side in the row fine-tune, where one takes many minutes.
         tiny: whether to try the code only.
+        folder: where a row puts a table of its own, beside the CSV file of all rows.
     """
 
     rounds: int = 5
     seeds: int = 5
     trainings: int = 1
     tiny: bool = False
+    folder: Path = Path()
 
 
 @dataclass(frozen=True)
