@@ -8,11 +8,12 @@ from effnet_helpers.course import ROOT
 from effnet_helpers.variants import Variant
 
 import keras
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from bench import __main__ as command
-from bench import few_labels, lab, memory, peers, summary
+from bench import few_labels, lab, memory, peers, series, summary
 from bench.fine_tune import Reached
 from bench.harness import (
     COLUMNS,
@@ -337,6 +338,19 @@ def test_the_committed_curve_is_the_one_that_was_scored():
     assert sorted(scored["draw"]) == list(range(5))
     ours = next(record.ours for record in read_records(command.OUT) if "ViT-L/14" in record.what)
     assert float(ours) == pytest.approx(100 * (1 - scored["nominal_accuracy"].mean()), abs=0.01)
+
+
+def test_seconds_of_a_notebook_are_those_of_its_sections(tmp_path):
+    notebook = nbformat.v4.new_notebook()
+    took = {"papermill": {"duration": 1.5}}
+    for text in ("# 04", "## What you will learn", "code", "## Features once\n\nText.", "code", "More text.", "code"):
+        if text == "code":
+            notebook.cells.append(nbformat.v4.new_code_cell("1", metadata=took))
+        else:
+            notebook.cells.append(nbformat.v4.new_markdown_cell(text))
+    notebook.cells.append(nbformat.v4.new_code_cell("never_run()"))
+    nbformat.write(notebook, tmp_path / "04.ipynb")
+    assert series.sections(tmp_path / "04.ipynb") == {"start": 1.5, "Features once": 3.0}
 
 
 # processes of their own

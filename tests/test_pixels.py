@@ -158,10 +158,12 @@ def test_two_writers_at_once_leave_one_whole_file(tmp_path):
 def test_memory_does_not_grow_with_the_number_of_pictures():
     """20,000 pictures have 246 MB of pixels; `memory_of_pictures.py` shows the same for 60,000, which takes minutes.
 
-    It compares with 4,000, not with a few: buffers of a fixed size take some 50 MB, and it takes thousands to fill them.
+    It compares with 4,000, not with a few: buffers of a fixed size take some 50 MB, and thousands to fill them.
     """
     script = os.path.join(os.path.dirname(__file__), "memory_of_pictures.py")
-    printed = subprocess.run([sys.executable, script, "4000", "20000"], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [sys.executable, script, "4000", "20000"], capture_output=True, text=True, check=True
+    ).stdout
     peaks = {tuple(line.split()[:2]): int(line.split()[2]) for line in printed.splitlines()}
     for kind in ("streamed", "file"):
         assert peaks[kind, "20000"] < peaks[kind, "4000"] + 80

@@ -1,0 +1,89 @@
+"""Where the time goes in the quick series: before the work on its speed, now, and when it is run again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from effnet_helpers.course import ROOT
+
+import nbformat
+import pandas as pd
+
+from .harness import Line, Row, Settings, Target
+from .lab import own_cache
+
+EARLIER = "6ccc029"
+"""The last commit before the work on speed began, with lessons 01 to 05 in fewer sections."""
+WAYS = ("before", "now", "again")
+LONG = 5.0
+"""Seconds from which on a section is listed."""
+
+
+def sections(notebook: Path) -> dict[str, float]:
+    """The seconds of all code cells of an executed notebook under each of its headings; "start" above the first."""
+    seconds, heading = defaultdict(float), "start"
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            headings = [line[3:].strip() for line in cell.source.splitlines() if line.startswith("## ")]
+            heading = "start" if headings[-1:] == ["What you will learn"] else [heading, *headings][-1]
+        else:
+            seconds[heading] += cell.metadata.get("papermill", {}).get("duration") or 0.0
+    return dict(seconds)
+
+
+def _run_series(root: Path, name: str, arguments: list[str]) -> pd.Series:
+    """Runs the series of a checkout with its own package; returns seconds by lesson and section."""
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    command = [sys.executable, "-m", "effnet_helpers", "run", *arguments, "--root", str(root), "--name", name]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"The series {name} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    executed = sorted((root / "runs" / name).glob("*.ipynb"))
+    return pd.concat({file.stem: pd.Series(sections(file)) for file in executed}, names=["lesson", "section"])
+
+
+def _checkout(folder: str, commit: str) -> Path | None:
+    """The files of a commit; None where its history is missing, as in an archive."""
+    place = Path(folder) / commit
+    clone = ["git", "clone", "-q", "--no-checkout", str(ROOT), str(place)]
+    if subprocess.run(clone, capture_output=True).returncode:
+        return None
+    found = subprocess.run(["git", "checkout", "-q", commit], cwd=place, capture_output=True).returncode == 0
+    return place if found else None
+
+
+def _run(settings: Settings) -> Iterator[Line]:
+    arguments = ["01", "--profile", "smoke"] if settings.tiny else []
+    taken = {}
+    with tempfile.TemporaryDirectory(prefix="effnet-bench-") as folder:
+        now, earlier = _checkout(folder, "HEAD"), _checkout(folder, EARLIER)
+        if now is None:
+            raise RuntimeError("The row series runs what is committed, so it needs a git checkout.")
+        if earlier and not settings.tiny:
+            with own_cache():
+                taken["before"] = _run_series(earlier, "before", arguments)
+        with own_cache() as cache:
+            taken["now"] = _run_series(now, "now", arguments)
+            kept = set(cache.rglob("*.npy"))
+            taken["again"] = _run_series(now, "again", arguments)
+            new = set(cache.rglob("*.npy")) - kept
+    table = pd.DataFrame(taken).reindex(columns=WAYS)
+    table[table.max(axis=1) >= LONG].round(1).to_csv(settings.folder / "series.csv")
+    lessons = table.groupby("lesson").sum(min_count=1)
+    for lesson, row in [*lessons.iterrows(), ("all lessons", lessons.sum())]:
+        theirs = None if pd.isna(row["before"]) else row["before"]
+        detail = f"again, with what the first run kept: {row['again']:.0f} s"
+        yield Line(f"quick series, {lesson}, now, against commit {EARLIER}", row["now"], theirs, "s", None, 1, detail)
+    yield Line(
+        "features and activations that a second run of the series computes", len(new), None, "files",
+        Target("at most", 0, "files"), 1, f"{len(kept)} in the first run",
+    )  # fmt: skip
+
+
+ROW = Row("series", "where the time goes in the quick series: before, now, again", lambda settings: 30, _run)
