@@ -14,14 +14,10 @@ from dataclasses import dataclass
 from effnet_helpers import array_store
 from effnet_helpers.cache import cache_dir
 from effnet_helpers.data import ImageDataset
-from effnet_helpers.runtime import first_gpu, keras
+from effnet_helpers.runtime import keras
 
 import numpy as np
 import tensorflow as tf
-
-AT_ONCE = 4
-"""Images in one forward pass on a CPU. The activations of so few stay in the processor's cache: on two cores with AVX2,
-Lite0 at 256 pixels took 22 ms an image, and 28 in passes of 32."""
 
 _FORMAT = 2
 """Part of every key: raise it when what is stored for the same network and images changes."""
@@ -179,17 +175,15 @@ def _seed_of_view(seed: int, view: int) -> int:
 def _activations(
     network: keras.Model, dataset: ImageDataset, split: str, batch_size: int, options: Mapping[str, object]
 ) -> Iterator[np.ndarray]:
-    """Yields float16 arrays, a few images at a time."""
+    """Yields float16 arrays, a batch at a time."""
     # Traced for any number of images: `predict` would trace the whole network again for the last, smaller batch.
     forward = tf.function(functools.partial(network, training=False), [tf.TensorSpec(network.input_shape, "float32")])
-    at_once = batch_size if first_gpu() else AT_ONCE
     for images, _ in dataset.batches(split, batch_size, **options):
-        for start in range(0, len(images), at_once):
-            with np.errstate(over="ignore"):
-                values = forward(images[start : start + at_once]).numpy().astype("float16")
-            if not np.isfinite(values).all():
-                raise FloatingPointError(
-                    f"Activations of {network.name} on the {split} split are not finite numbers below 65,504. "
-                    "Check the weights, and that images are in [0, 255]."
-                )
-            yield values
+        with np.errstate(over="ignore"):
+            values = forward(images).numpy().astype("float16")
+        if not np.isfinite(values).all():
+            raise FloatingPointError(
+                f"Activations of {network.name} on the {split} split are not finite numbers below 65,504. "
+                "Check the weights, and that images are in [0, 255]."
+            )
+        yield values

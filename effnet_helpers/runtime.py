@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from effnet_helpers.allocation import keep_freed_memory
 from effnet_helpers.cache import cache_dir as cache_dir  # part of this module's interface; itself free of TensorFlow
 from effnet_helpers.machine import facts
 
@@ -245,6 +246,7 @@ logging.getLogger("tensorflow").addFilter(lambda line: "triggered tf.function re
 # Information lines that appear later (a GPU's name, the version of cuDNN, XLA's services) are never about a problem.
 # Warnings and errors stay on, and a level that the reader has chosen wins.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+keep_freed_memory()
 with filtered_stderr():
     import keras
     import tensorflow as tf

@@ -23,7 +23,7 @@ from packaging.version import Version
 PACKAGE = ROOT / "effnet_helpers"
 # Lowest first; a room imports from lower floors, and from itself.
 FLOORS = (
-    {"array_store", "cache", "network", "specs", "torch_file"},
+    {"allocation", "array_store", "cache", "network", "specs", "torch_file"},
     {"variants"},
     {"machine"},
     {"runtime"},
@@ -36,7 +36,7 @@ FLOORS = (
     {"plotting"},
     {"course"},
 )
-MAY_IMPORT_TENSORFLOW = {"preprocessing", "data", "runtime", "converters", "runners"}
+MAY_IMPORT_TENSORFLOW = {"features", "preprocessing", "data", "runtime", "converters", "runners"}
 # The brackets keep this file from breaking its own rule.
 REGISTRY = re.compile(
     "|".join((r"pypi\.(org|io)", "python" + "hosted", r"(conda\.)?anaconda\.(org|com)", "index" + "-url"))

@@ -17,7 +17,19 @@ from rich.console import Console
 from .harness import Record, Row, Settings, read_records, replace_row, table, to_record
 from .summary import chart
 
-ROWS = ("start", "pipeline", "serving", "head", "fine-tune", "accuracy", "few-labels", "memory", "growth", "series")
+ROWS = (
+    "start",
+    "pipeline",
+    "serving",
+    "head",
+    "step",
+    "fine-tune",
+    "accuracy",
+    "few-labels",
+    "memory",
+    "growth",
+    "series",
+)
 OUT = ROOT / "notebooks" / "results" / "bench.csv"
 CHART = ROOT / "notebooks" / "figures" / "bench.png"
 TINY_OUT = ROOT / "runs" / "bench-tiny.csv"

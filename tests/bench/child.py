@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 import time
 from dataclasses import replace
@@ -11,6 +12,8 @@ from effnet_helpers import data, features, models
 
 import numpy as np
 from memory_of_pictures import peak_memory
+
+WARM_UP = 2
 
 
 def epoch(folder: str, image_size: int) -> float:
@@ -32,8 +35,22 @@ def extract(images: int, image_size: int, variant: str) -> float:
     return features.extract(network, dataset, "train").seconds
 
 
+def step(image_size: int, batch_size: int) -> float:
+    """Trains a whole network on noise; returns the median seconds of a step, divided by the images in it."""
+    network = models.add_head(models.build_backbone("Lite0", image_size=image_size), 3)
+    models.unfreeze_blocks(network, from_block="block1a")
+    network.compile("sgd", loss="sparse_categorical_crossentropy")
+    images = np.random.default_rng(0).integers(0, 256, (batch_size, image_size, image_size, 3)).astype("float32")
+    times = []
+    for _ in range(WARM_UP + 8):
+        started = time.perf_counter()
+        network.train_on_batch(images, np.arange(batch_size) % 3)
+        times.append((time.perf_counter() - started) / batch_size)
+    return statistics.median(times[WARM_UP:])
+
+
 if __name__ == "__main__":
-    task, arguments = {"epoch": epoch, "extract": extract}[sys.argv[1]], json.loads(sys.argv[2])
+    task, arguments = {"epoch": epoch, "extract": extract, "step": step}[sys.argv[1]], json.loads(sys.argv[2])
     done = {}
     peak = peak_memory(lambda: done.update(seconds=task(**arguments)))
     print(json.dumps({**done, "peak_mb": peak}))

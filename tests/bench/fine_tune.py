@@ -15,7 +15,7 @@ from effnet_helpers.runtime import keras
 
 from . import peers
 from .harness import Line, Row, Settings, Target, interleaved
-from .lab import FROM_BLOCK, LESSON_05, VARIANT, in_memory, own_cache, textile
+from .lab import FROM_BLOCK, LESSON_05, VARIANT, as_published, in_memory, own_cache, textile
 
 ENOUGH = 0.98
 MOST_EPOCHS = 12
@@ -93,8 +93,10 @@ def _ours(images: data.ImageDataset, seed: int) -> Reached:
     return Reached.of(started, ends)
 
 
-def _theirs(images: data.ImageDataset, seed: int, most_epochs: int) -> Reached:
+def _theirs(settings: Settings, seed: int, most_epochs: int) -> Reached:
+    """The peer's training, in the process `lab.as_published`."""
     runtime.set_seed(seed)
+    images = textile(settings)
     backbone = models.build_backbone(VARIANT, image_size=images.image_size)
     model = peers.network_to_fine_tune(backbone, images.num_classes)
     train = peers.shuffled_batches(*in_memory(images, "train"), LESSON_05["batch_size"], seed)
@@ -110,16 +112,16 @@ def _run(settings: Settings) -> Iterator[Line]:
     most_epochs = 2 if settings.tiny else MOST_EPOCHS
     reached: dict[str, list[Reached]] = {"ours": [], "theirs": []}
     seeds = {side: itertools.count() for side in reached}
+    with own_cache(), as_published() as process:
 
-    def ours() -> float:
-        reached["ours"].append(_ours(images, next(seeds["ours"])))
-        return reached["ours"][-1].seconds
+        def ours() -> float:
+            reached["ours"].append(_ours(images, next(seeds["ours"])))
+            return reached["ours"][-1].seconds
 
-    def theirs() -> float:
-        reached["theirs"].append(_theirs(images, next(seeds["theirs"]), most_epochs))
-        return reached["theirs"][-1].seconds
+        def theirs() -> float:
+            reached["theirs"].append(process.submit(_theirs, settings, next(seeds["theirs"]), most_epochs).result())
+            return reached["theirs"][-1].seconds
 
-    with own_cache():
         measured = interleaved({"ours": ours, "theirs": theirs}, settings.trainings, warm_up=False)
     detail = "; ".join(
         f"seed {seed}: ours {one}, theirs {other}"

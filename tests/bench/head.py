@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
-from effnet_helpers import heads, models, runtime
+from effnet_helpers import data, heads, models, runtime
 from effnet_helpers.cache import clear_cache
 
 from . import peers
 from .harness import Line, Measured, Row, Settings, Side, Target, interleaved, timed
-from .lab import VARIANT, in_memory, own_cache, textile
+from .lab import VARIANT, as_published, in_memory, own_cache, textile
 
 VIEWS = 4
 EPOCH_MINUTES = 0.4
@@ -21,14 +22,41 @@ def _minutes(settings: Settings) -> float:
     return (settings.rounds + 1) * 0.4 + 1.2 + epochs * EPOCH_MINUTES
 
 
+class _Recipe:
+    """The peer's training, an epoch at a time; it lives in the process `lab.as_published`."""
+
+    trained: _Recipe
+
+    def __init__(self, settings: Settings) -> None:
+        runtime.set_seed(0)
+        images = _images(settings)
+        backbone = models.build_backbone(VARIANT, image_size=images.image_size)
+        self.model = peers.frozen_network_with_head(backbone, images.num_classes)
+        self.train = peers.AugmentedImages(*in_memory(images, "train"), augment=True)
+        self.val = peers.AugmentedImages(*in_memory(images, "val"), augment=False)
+
+    @classmethod
+    def prepare(cls, settings: Settings) -> None:
+        """Loads images and network, before the clock starts."""
+        cls.trained = cls(settings)
+
+    @classmethod
+    def epoch(cls) -> tuple[float, float]:
+        """Trains for an epoch; returns its seconds and validation accuracy."""
+        started = time.perf_counter()
+        history = cls.trained.model.fit(cls.trained.train, validation_data=cls.trained.val, verbose=0).history
+        return time.perf_counter() - started, history["val_accuracy"][-1]
+
+
+def _images(settings: Settings) -> data.ImageDataset:
+    """Half the images of lesson 04 for both sides, since theirs takes 25 passes."""
+    return textile(settings, limit_per_class=250)
+
+
 def _run(settings: Settings) -> Iterator[Line]:
     runtime.set_seed(0)
-    # half the images of lesson 04 for both sides, since theirs takes 25 passes
-    images = textile(settings, limit_per_class=250)
-    ours, theirs = (models.build_backbone(VARIANT, image_size=images.image_size) for _ in range(2))
-    recipe = peers.frozen_network_with_head(theirs, images.num_classes)
-    train = peers.AugmentedImages(*in_memory(images, "train"), augment=True)
-    val = peers.AugmentedImages(*in_memory(images, "val"), augment=False)
+    images = _images(settings)
+    ours = models.build_backbone(VARIANT, image_size=images.image_size)
     solved: dict[str, heads.Solved] = {}
     accuracies = []
 
@@ -47,21 +75,25 @@ def _run(settings: Settings) -> Iterator[Line]:
 
         return emptied
 
-    def fit(epochs: int = 1) -> None:
-        accuracies.extend(recipe.fit(train, validation_data=val, epochs=epochs, verbose=0).history["val_accuracy"])
+    epochs = 2 if settings.tiny else peers.EPOCHS
+    with own_cache(), as_published() as process:
+        process.submit(_Recipe.prepare, settings).result()
 
-    sides = {
-        "ours": cold(solve("ours")),
-        "second": solve("second"),  # finds the features of the one before
-        "epoch": timed(fit),
-    }
-    with own_cache():
+        def epoch() -> float:
+            seconds, accuracy = process.submit(_Recipe.epoch).result()
+            accuracies.append(accuracy)
+            return seconds
+
+        sides = {
+            "ours": cold(solve("ours")),
+            "second": solve("second"),  # finds the features of the one before
+            "epoch": epoch,
+        }
         measured = interleaved(sides, settings.rounds)
         views = interleaved({"views": cold(solve("views", VIEWS))}, 1, warm_up=False)
+        while len(accuracies) < epochs:
+            epoch()
     measured = Measured({**measured.costs, **views.costs})
-    epochs = 2 if settings.tiny else peers.EPOCHS
-    if epochs > len(accuracies):
-        fit(epochs - len(accuracies))
     best = max(accuracies)
     reached = (
         f"theirs {accuracies[-1]:.3f} after {len(accuracies)} epochs, {best:.3f} in the best of them, of one training; "

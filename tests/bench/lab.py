@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from unittest import mock
 
@@ -22,6 +24,8 @@ VARIANT = "Lite0"
 LESSON_05 = {"epochs": 3, "learning_rate": 5e-4, "warmup_epochs": 0.5, "batch_size": 32}
 """Arguments of `fine_tune`, and the block it starts from."""
 FROM_BLOCK = "block4a"
+ALLOCATOR_AS_IT_IS = {"MALLOC_TRIM_THRESHOLD_": "131072"}
+"""glibc's default; that it is set makes `allocation` stand aside."""
 
 
 def textile(settings: Settings, **options: object) -> data.ImageDataset:
@@ -46,11 +50,23 @@ def own_cache() -> Iterator[Path]:
             yield cache
 
 
-def in_child(task: str, **arguments: object) -> dict[str, float]:
+@contextlib.contextmanager
+def as_published() -> Iterator[Executor]:
+    """A process of its own for a peer's recipe, with memory managed as it is without this package: see `allocation`.
+
+    The process is idle while ours works, and the other way round.
+    """
+    with mock.patch.dict(os.environ, ALLOCATOR_AS_IT_IS), ProcessPoolExecutor(1, get_context("spawn")) as process:
+        process.submit(os.getpid).result()  # it starts now, with these variables
+        yield process
+
+
+def in_child(task: str, environment: dict[str, str] | None = None, **arguments: object) -> dict[str, float]:
     """Has `bench.child` do a task in a process of its own, whose memory is measured.
 
     Args:
         task: a function of `bench.child`.
+        environment: variables to set for the process.
         arguments: its arguments.
 
     Returns:
@@ -60,7 +76,7 @@ def in_child(task: str, **arguments: object) -> dict[str, float]:
         RuntimeError: if the process fails; the message ends with its last words.
     """
     paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | (environment or {})
     command = [sys.executable, "-m", "bench.child", task, json.dumps(arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:

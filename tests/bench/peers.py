@@ -5,7 +5,8 @@
 - keras.io, developer guides, "Transfer learning & fine-tuning": fine-tuning the whole network.
 
 They get the same images, the same network and the same cores as we do. Where we deviate it is in their favour: images
-are in memory at the network's size before the clock starts, and labels stay integers.
+are in memory at the network's size before the clock starts, and labels stay integers. Trainings run in a process of
+their own, without our way to manage memory (`effnet_helpers.allocation`).
 """
 
 from __future__ import annotations

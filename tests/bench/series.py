@@ -21,8 +21,6 @@ from .lab import own_cache
 EARLIER = "6ccc029"
 """The last commit before the work on speed began, with lessons 01 to 05 in fewer sections."""
 WAYS = ("before", "now", "again")
-LONG = 5.0
-"""Seconds from which on a section is listed."""
 
 
 def sections(notebook: Path) -> dict[str, float]:
@@ -74,7 +72,7 @@ def _run(settings: Settings) -> Iterator[Line]:
             taken["again"] = _run_series(now, "again", arguments)
             new = set(cache.rglob("*.npy")) - kept
     table = pd.DataFrame(taken).reindex(columns=WAYS)
-    table[table.max(axis=1) >= LONG].round(1).to_csv(settings.folder / "series.csv")
+    table.round(1).to_csv(settings.folder / "series.csv")
     lessons = table.groupby("lesson").sum(min_count=1)
     for lesson, row in [*lessons.iterrows(), ("all lessons", lessons.sum())]:
         theirs = None if pd.isna(row["before"]) else row["before"]

@@ -1,0 +1,51 @@
+"""Memory that is freed and asked for again: counted are the pages that the system had to clear in between."""
+
+import os
+import platform
+import subprocess
+import sys
+
+from effnet_helpers import allocation
+
+import pytest
+
+PAGES_AGAIN = """
+import resource
+from effnet_helpers.allocation import keep_freed_memory
+print(keep_freed_memory())
+b"x" * 2**27  # 128 MB
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+b"x" * 2**27
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+
+
+def pages_again(**environment):
+    """Whether memory is kept, and how many pages are cleared for an array of a size that was there before."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    command = [sys.executable, "-c", PAGES_AGAIN]
+    done = subprocess.run(command, env=inherited | environment, capture_output=True, text=True, check=True)
+    kept, pages = done.stdout.split()
+    return kept == "True", int(pages)
+
+
+def test_an_array_finds_the_memory_of_the_one_before():
+    kept, pages = pages_again()
+    assert kept
+    assert pages < 100
+
+
+@pytest.mark.parametrize("name", allocation.OF_THE_USER)
+def test_who_has_set_up_the_allocator_keeps_it(name):
+    assert pages_again(**{name: "131072"})[0] is False
+
+
+def test_without_it_every_page_is_cleared_again():
+    assert pages_again(MALLOC_TRIM_THRESHOLD_="131072")[1] > 10_000
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert allocation.keep_freed_memory() is False
