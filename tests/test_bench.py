@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import os
 
 from effnet_helpers import lite
 from effnet_helpers.course import ROOT
@@ -373,6 +374,14 @@ def test_links_stand_in_for_more_files_than_there_are(monkeypatch, tmp_path):
     memory._write_folder(tmp_path / "many", 5)
     assert len(list((tmp_path / "many" / "x").iterdir())) == 3
     assert len(list((tmp_path / "many" / "y").iterdir())) == 2
+
+
+def test_a_peer_trains_in_one_process_without_our_allocator(monkeypatch):
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    with lab.as_published() as process:
+        assert process.submit(os.getenv, "MALLOC_TRIM_THRESHOLD_").result() == "131072"
+        assert process.submit(os.getpid).result() == process.submit(os.getpid).result() != os.getpid()
+    assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
 
 
 def test_a_process_that_fails_says_its_last_words(tmp_path):
