@@ -103,7 +103,7 @@ def _run(settings: Settings) -> Iterator[Line]:
     )
     with tempfile.TemporaryDirectory(prefix="effnet-bench-") as folder:
         photographs = _photographs(Path(folder), 1 if settings.tiny else PHOTO_REPEATS)
-        what = f"the same from photographs of {PHOTO_SIDE:,} pixels"
+        what = f"photographs of {PHOTO_SIDE:,} pixels: decode and crop to {IMAGE_SIZE}, {raw}"
         yield _decoding(photographs, IMAGE_SIZE, "crop", what, target, settings.rounds)
     yield from _augmenting(images, settings.rounds)
     cached, uncached = (images.batches("train", shuffle=True, cache=cache) for cache in (True, False))

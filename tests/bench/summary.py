@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,20 +48,24 @@ def chart(records: Sequence[Record], path: Path) -> None:
         return
     times = [_times(record.ratio, record) for record in rows]
     targets = [_times(record.target.strip("≥≤ ×"), record) for record in rows]
-    fig, ax = plt.subplots(figsize=(9, 0.9 + 0.42 * len(rows)))
+    fig, ax = plt.subplots(figsize=(9, 1 + 0.5 * len(rows)))
     places = range(len(rows))
     ax.barh(places, [value - 1 for value in times], left=1, height=0.62, color=BLUE)
     ax.plot(targets, places, "D", color=VERMILLION, mec="white", ms=9, ls="", label="target")
     for place, value, target in zip(places, times, targets, strict=True):
-        ax.text(max(value, target) * 1.12, place, f"{value:.3g} ×", va="center")
+        ax.text(max(value, target, 1) * 1.25, place, f"{value:.3g} ×", va="center")
     ax.axvline(1, color="black", lw=1)
     ax.set_xscale("log")
-    ticks = [tick for tick in (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100) if tick <= 2 * max(times)]
+    least, most = min(0.5, *(0.8 * value for value in times)), 3 * max(times)
+    ticks = [tick for tick in (0.1, 0.3, 1, 3, 10, 30, 100) if least <= tick <= most]
     ax.set_xticks(ticks, [f"{tick:g} ×" for tick in ticks])
     ax.set_xticks([], minor=True)
-    ax.set_xlim(min(0.5, *(0.8 * value for value in times)), 2 * max(times))
-    ax.set_yticks(places, [record.what.split(": ")[0] for record in rows])
-    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="their cost divided by ours (logarithmic): longer is better")
+    ax.set_yticks(places, [textwrap.fill(record.what.split(": ")[0], 36) for record in rows])
+    ax.set(
+        xlim=(least, most),
+        ylim=(len(rows) - 0.5, -0.5),
+        xlabel="their cost / ours (logarithmic): further right is better",
+    )
     fig.legend(loc="outside upper right", frameon=False)
     said = (
         f"{r.what}: {value:.3g} times, target {target:.3g}"
