@@ -13,6 +13,8 @@ STAMP := .venv/installed
 EFFNET := $(BIN)/python -m effnet_helpers
 # Kernels come from .venv, whatever else the user's Jupyter knows under the name python3.
 export JUPYTER_PREFER_ENV_PATH := 1
+# glibc keeps freed memory, as effnet_helpers/allocation.py has it in kernels that `effnet` starts; that says why.
+KEEP := MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4611686018427387904
 
 .DEFAULT_GOAL := help
 .PHONY: help env run lab notebooks test bench clean-cache
@@ -26,7 +28,7 @@ run: $(STAMP) ## run the series: table, pages and figures in runs/latest
 	@$(EFFNET) run $(NOTEBOOKS) --profile $(PROFILE) $(ARGS)
 
 lab: $(STAMP) ## open JupyterLab on the notebooks
-	@$(BIN)/jupyter lab --notebook-dir=notebooks
+	@$(KEEP) $(BIN)/jupyter lab --notebook-dir=notebooks
 
 notebooks: $(STAMP) ## rebuild the committed notebooks and their outputs from notebooks/src
 	@$(EFFNET) build $(NOTEBOOKS)
@@ -40,7 +42,7 @@ test: $(STAMP) ## lint, unit tests, committed notebooks re-executed, smoke profi
 	@echo "== 3 of 5: lessons on other data: Stanford Dogs in miniature, a folder with broken files"
 	@$(BIN)/python -m pytest -m notebooks
 	@echo "== 4 of 5: committed notebooks, every cell again (nbval)"
-	@$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks/*.ipynb
+	@$(KEEP) $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks/*.ipynb
 	@echo "== 5 of 5: smoke profile, from another directory"
 	@cd / && "$(CURDIR)/$(BIN)/effnet" run --profile smoke
 	@echo "== all tests passed"

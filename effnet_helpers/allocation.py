@@ -22,13 +22,25 @@ OF_THE_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESH
 def keep_freed_memory() -> bool:
     """Makes glibc keep what this process frees; the process then holds its peak until it ends.
 
-    Threads that have allocated before keep arenas of their own, so call it before TensorFlow is loaded.
+    Call it before TensorFlow is loaded. Where threads have allocated before, as in a notebook's kernel, later threads
+    share their heaps, and large blocks go back to the system all the same: start such a process with `environment`.
 
     Returns:
         Whether it is so now: not with another C library, and not if the user has set one of `OF_THE_USER`.
     """
-    if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in OF_THE_USER):
+    if not _is_ours_to_decide():
         return False
     mallopt = ctypes.CDLL(None).mallopt
     # One heap instead of one for each thread, since those are limited to 64 MB; from it everything, nothing given back.
     return all([mallopt(M_ARENA_MAX, 1), mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, -1)])
+
+
+def environment() -> dict[str, str]:
+    """Variables that make glibc keep what is freed in a process that is started with them; none if that is not ours."""
+    if not _is_ours_to_decide():
+        return {}
+    return {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62)}
+
+
+def _is_ours_to_decide() -> bool:
+    return platform.libc_ver()[0] == "glibc" and not any(name in os.environ for name in OF_THE_USER)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from effnet_helpers import allocation
+from effnet_helpers.course import ROOT
 
 import pytest
 
@@ -37,6 +38,12 @@ def test_an_array_finds_the_memory_of_the_one_before():
     assert pages < 100
 
 
+def test_so_it_does_in_a_process_started_with_the_environment():
+    kept, pages = pages_again(**allocation.environment())
+    assert not kept  # the variables do it, not the call
+    assert pages < 100
+
+
 @pytest.mark.parametrize("name", allocation.OF_THE_USER)
 def test_who_has_set_up_the_allocator_keeps_it(name):
     assert pages_again(**{name: "131072"})[0] is False
@@ -46,6 +53,13 @@ def test_without_it_every_page_is_cleared_again():
     assert pages_again(MALLOC_TRIM_THRESHOLD_="131072")[1] > 10_000
 
 
+def test_make_starts_kernels_with_the_same_environment():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (line,) = [line for line in makefile.splitlines() if line.startswith("KEEP := ")]
+    assert dict(word.split("=") for word in line.split()[2:]) == allocation.environment()
+
+
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert allocation.keep_freed_memory() is False
+    assert allocation.environment() == {}

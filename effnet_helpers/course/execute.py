@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from effnet_helpers.allocation import environment
+
 import nbformat
 import papermill
 import psutil
@@ -123,7 +125,7 @@ def _kernel_manager_class(stream: IO[str]) -> type[AsyncKernelManager]:
     class KernelManager(AsyncKernelManager):
         @property
         def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(**get_kernel_dict())
+            return KernelSpec(**get_kernel_dict(), env=environment())
 
         async def start_kernel(self, **options: Any) -> None:
             await super().start_kernel(stdout=stream, stderr=stream, **options)
