@@ -23,11 +23,16 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
 
 
+@pytest.fixture(autouse=True)
+def nothing_set_by_the_user(monkeypatch):
+    for name in allocation.OF_THE_USER:
+        monkeypatch.delenv(name, raising=False)
+
+
 def pages_again(**environment):
     """Whether memory is kept, and how many pages are cleared for an array of a size that was there before."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     command = [sys.executable, "-c", PAGES_AGAIN]
-    done = subprocess.run(command, env=inherited | environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
     kept, pages = done.stdout.split()
     return kept == "True", int(pages)
 

@@ -185,7 +185,10 @@ def test_a_file_of_other_columns_is_refused_before_anything_is_measured(monkeypa
 def test_readme_shows_the_committed_results():
     records = read_records(command.OUT)
     assert {record.row for record in records} <= set(command.ROWS)
-    assert summary.markdown(records) in (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert summary.markdown(records) in readme
+    step = next(record for record in records if record.row == "step")
+    assert f"{step.theirs} milliseconds an image for a training step of Lite0, {step.ours} where they" in readme
 
 
 def test_the_chart_says_how_many_times_and_turns_shares_round(tmp_path):

@@ -84,4 +84,4 @@ def _run(settings: Settings) -> Iterator[Line]:
     )  # fmt: skip
 
 
-ROW = Row("series", "where the time goes in the quick series: before, now, again", lambda settings: 30, _run)
+ROW = Row("series", "where the time goes in the quick series: before, now, again", lambda settings: 45, _run)
