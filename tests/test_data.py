@@ -400,6 +400,21 @@ def test_files_are_read_once_when_cached_and_stopping_early_is_quiet(pets, capfd
     assert capfd.readouterr().err == ""
 
 
+def test_no_stage_tunes_itself(pets):
+    """Whoever lets go of an iterator would wait for the thread that does, see `pipeline._without_autotuning`."""
+    dataset = load(pets)
+    files = dataset.splits["train"]
+    features = np.zeros((len(files), 2), np.float16)
+    stages = [
+        pipeline.decoded(files),
+        pipeline.resized(files, 24),
+        pipeline.from_arrays(features, files.labels, shuffle=True),
+        dataset.batches("train"),
+        dataset.batches("train", shuffle=True, balanced=True, cache=True, augment=STRENGTHS),
+    ]
+    assert [stage.options().autotune.enabled for stage in stages] == [False] * len(stages)
+
+
 def test_stages_can_be_looked_at_and_timed(pets):
     dataset = load(pets)
     files = dataset.splits["train"]

@@ -272,6 +272,14 @@ def test_shifts_move_whole_pixels_and_reflect_at_the_border():
     assert max(max(map(abs, move)) for move in moves) >= 5
 
 
+def test_shifts_and_flips_are_the_same_with_and_without_interpolation():
+    images = np.random.default_rng(0).integers(0, 256, (16, 25, 30, 3)).astype(np.float32)
+    strengths = {"translation": 0.3, "flip": "both", "contrast": 0.2}
+    nearest = augment(images, seed=(0, 1), **strengths)
+    interpolated = augment(images, seed=(0, 1), zoom=1e-12, **strengths)  # too little to move anything
+    np.testing.assert_allclose(nearest, interpolated, atol=0.01)
+
+
 def test_rotation_and_zoom_stay_within_their_strength():
     """Follows a dot: turning moves it on a circle, zooming along its radius."""
     y, x = np.mgrid[0:65, 0:65]

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from effnet_helpers import runtime
+from effnet_helpers import preprocessing, runtime
 from effnet_helpers.data import ImageDataset, ImageFiles
 from effnet_helpers.data.photos import sample_photos
 from effnet_helpers.data.pipeline import from_files
+from effnet_helpers.machine import facts
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 from . import peers
-from .harness import Line, Row, Settings, Target, interleaved, timed
+from .harness import Line, Row, Settings, Side, Target, interleaved, timed
 from .lab import in_memory, textile
 
 IMAGE_SIZE = 224
 PHOTO_SIDE = 2000
 PHOTO_REPEATS = 8
+KEPT_PICTURES = 7
+"""Decoded ones, of which there may be few in memory: photographs of 2,000 pixels take 12 MB each."""
 UNIT = "ms/image"
 
 
@@ -53,15 +57,42 @@ def _photographs(folder: Path, repeats: int) -> ImageFiles:
     return ImageFiles(folder, tuple(names), np.zeros(len(names), "int32"), tuple(names))
 
 
-def _decoding(
-    files: ImageFiles, size: int, mode: str, what: str, target: Target | None, rounds: int, detail: str = ""
-) -> Line:
+def _decoding(files: ImageFiles, size: int, mode: str, what: str, target: Target | None, rounds: int) -> Line:
+    """Ours against raw decoding; beside it Pillow alone, which sets the limit: decoding, and resizing afterwards."""
+    paths, per = _paths(files), len(files) / 1000
     ours = from_files(files, size, mode).map(lambda images, labels: images[:, 0, 0, 0])
-    theirs = _marks(peers.decoded_at_full_scale(_paths(files)))
-    per = len(files) / 1000
-    sides = {"ours": timed(lambda: _drain(ours), per), "theirs": timed(lambda: _drain(theirs), per)}
-    detail = f"{len(files)} images{detail}"
-    return interleaved(sides, rounds).compare(what, "ours", "theirs", target, UNIT, detail=detail)
+    theirs = _marks(peers.decoded_at_full_scale(paths))
+    few = [preprocessing.read_rgb(path, size, mode) for path in paths[:KEPT_PICTURES]]
+
+    def on_all_cores(work: Callable, items: Sequence, repeats: int) -> Side:
+        def side() -> None:
+            with ThreadPoolExecutor(facts.usable_cores()) as pool:
+                _drain(pool.map(work, list(items) * repeats))
+
+        return timed(side, len(items) * repeats / 1000)
+
+    sides = {
+        "ours": timed(lambda: _drain(ours), per),
+        "theirs": timed(lambda: _drain(theirs), per),
+        "decode": on_all_cores(lambda path: preprocessing.read_rgb(path, size, mode), paths, 1),
+        "resize": on_all_cores(lambda image: preprocessing.resize_picture(image, size, mode), few, 10),
+    }
+    measured = interleaved(sides, rounds)
+    decode, resize = (f"{measured.median(side):.2g} {UNIT}" for side in ("decode", "resize"))
+    detail = f"{len(files)} images; Pillow on all cores: decoding alone {decode}, bringing to size alone {resize}"
+    return measured.compare(what, "ours", "theirs", target, UNIT, detail=detail)
+
+
+@tf.function
+def _warp(images: tf.Tensor) -> tf.Tensor:
+    """The operation in the middle of `preprocessing.augment`, here a turn by 30 degrees, and nothing else."""
+    cos, sin = math.cos(math.pi / 6), math.sin(math.pi / 6)
+    centre = (images.shape[1] - 1) / 2
+    turn = [cos, -sin, centre * (1 - cos + sin), sin, cos, centre * (1 - cos - sin), 0.0, 0.0]
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images, transforms=[turn], output_shape=images.shape[1:3],
+        fill_value=0.0, interpolation="BILINEAR", fill_mode="REFLECT",
+    )  # fmt: skip
 
 
 def _augmenting(images: ImageDataset, rounds: int) -> Iterator[Line]:
@@ -75,13 +106,19 @@ def _augmenting(images: ImageDataset, rounds: int) -> Iterator[Line]:
         with ThreadPoolExecutor(peers.WORKERS) as pool:
             _drain(pool.map(recipe.__getitem__, range(len(recipe))))
 
+    one_batch = tf.constant(pixels[: peers.BATCH_SIZE].astype("float32"))
+
     sides = {
         "ours": timed(lambda: _drain(ours), count / 1000),
+        "warp": timed(lambda: _warp(one_batch), len(one_batch) / 1000),
         "mapped": timed(lambda: _drain(mapped), count / 1000),
         "recipe": timed(as_fit_does, len(recipe) * peers.BATCH_SIZE / 1000),
     }
     measured = interleaved(sides, rounds)
-    detail = f"{count} images of {images.image_size} pixels, in batches of {peers.BATCH_SIZE}"
+    detail = (
+        f"{count} images of {images.image_size} pixels, in batches of {peers.BATCH_SIZE}; "
+        f"TensorFlow's one operation for the warp alone {measured.median('warp'):.3g} {UNIT}"
+    )
     for side, name, bound in (
         ("mapped", "Keras' layers in Dataset.map", 2),
         ("recipe", "Keras' layers in PyDataset", 3),
@@ -97,10 +134,7 @@ def _run(settings: Settings) -> Iterator[Line]:
     target, raw = Target("times", 0.75), "against raw tf.io.decode_jpeg"
     what = f"decode and pad to {images.image_size}, as in the lessons, {raw}"
     yield _decoding(files, images.image_size, "pad", what, target, settings.rounds)
-    limit = "; one bicubic resize by Pillow costs more than decoding so small a picture"
-    yield _decoding(
-        files, IMAGE_SIZE, "crop", f"decode and crop to {IMAGE_SIZE}, {raw}", target, settings.rounds, limit
-    )
+    yield _decoding(files, IMAGE_SIZE, "crop", f"decode and crop to {IMAGE_SIZE}, {raw}", target, settings.rounds)
     with tempfile.TemporaryDirectory(prefix="effnet-bench-") as folder:
         photographs = _photographs(Path(folder), 1 if settings.tiny else PHOTO_REPEATS)
         what = f"photographs of {PHOTO_SIDE:,} pixels: decode and crop to {IMAGE_SIZE}, {raw}"

@@ -10,6 +10,7 @@ from effnet_helpers.plotting import style
 from effnet_helpers.plotting.style import BLUE, VERMILLION
 
 import matplotlib.pyplot as plt
+import pandas as pd
 
 from .harness import Record
 
@@ -23,6 +24,17 @@ def markdown(records: Sequence[Record]) -> str:
         if record.target
     ]
     return "\n".join(["| what | ours | theirs | ratio | target | met |", "|---|---|---|---|---|---|", *rows])
+
+
+def series_markdown(path: Path) -> str:
+    """A Markdown table of the seconds of each lesson, from the file that the row `series` writes."""
+    rows = ["| lesson | before | now | run again | what takes longest now |", "|---|---|---|---|---|"]
+    for lesson, sections in pd.read_csv(path).groupby("lesson"):
+        before, now, again = (sections[way].sum(min_count=1) for way in ("before", "now", "again"))
+        longest = sections.loc[sections["now"].idxmax()]
+        shown = [f"{seconds:.0f} s" if seconds == seconds else "–" for seconds in (before, now, again)]
+        rows.append(f"| {lesson[:2]} | {' | '.join(shown)} | {longest['section']}, {longest['now']:.0f} s |")
+    return "\n".join(rows)
 
 
 @style.styled
