@@ -3,6 +3,7 @@
 import csv
 import importlib
 import os
+import re
 
 from effnet_helpers import lite
 from effnet_helpers.course import ROOT
@@ -184,11 +185,18 @@ def test_a_file_of_other_columns_is_refused_before_anything_is_measured(monkeypa
 
 def test_readme_shows_the_committed_results():
     records = read_records(command.OUT)
-    assert {record.row for record in records} <= set(command.ROWS)
+    assert tuple(dict.fromkeys(record.row for record in records)) == command.ROWS
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert summary.markdown(records) in readme
+    assert summary.series_markdown(command.OUT.with_name("series.csv")) in readme
     step = next(record for record in records if record.row == "step")
     assert f"{step.theirs} milliseconds an image for a training step of Lite0, {step.ours} where they" in readme
+    padding, cropping = [record for record in records if "decode and" in record.what][:2]
+    decode = re.search(r"decoding alone (\S+) ms", padding.detail)[1]
+    resize = re.search(r"bringing to size alone (\S+) ms", cropping.detail)[1]
+    text = " ".join(readme.split())
+    assert f"alone takes {decode} ms for a textile image, TensorFlow's {padding.theirs}, before" in text
+    assert f"a bicubic resize as well, {resize} ms alone" in text
 
 
 def test_the_chart_says_how_many_times_and_turns_shares_round(tmp_path):
@@ -355,6 +363,20 @@ def test_seconds_of_a_notebook_are_those_of_its_sections(tmp_path):
     notebook.cells.append(nbformat.v4.new_code_cell("never_run()"))
     nbformat.write(notebook, tmp_path / "04.ipynb")
     assert series.sections(tmp_path / "04.ipynb") == {"start": 1.5, "Features once": 3.0}
+
+
+def test_the_table_of_the_series_adds_up_sections_and_names_the_longest(tmp_path):
+    rows = [
+        ("04_head", "start", 1.0, 2.0, 1.5),
+        ("04_head", "Features", 9.4, 3.0, 1.0),
+        ("06_new", "Serve", None, 5, 4),
+    ]
+    file = tmp_path / "series.csv"
+    pd.DataFrame(rows, columns=["lesson", "section", *series.WAYS]).to_csv(file, index=False)
+    assert summary.series_markdown(file).splitlines()[2:] == [
+        "| 04 | 10 s | 5 s | 2 s | Features, 3 s |",
+        "| 06 | – | 5 s | 4 s | Serve, 5 s |",
+    ]
 
 
 # processes of their own

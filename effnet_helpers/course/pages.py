@@ -14,7 +14,8 @@ from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 
 # nbconvert's page without the scripts it loads from the network (require.js, MathJax, Mermaid), with a way back to the
-# index, with long lines of code wrapped, and with the alternative text of figures, which its own template leaves out.
+# index, with long lines wrapped (of output between words), and with the alternative text of figures, which its own
+# template leaves out.
 TEMPLATE = """
 {%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js_requirejs -%}{%- endblock -%}
@@ -22,7 +23,10 @@ TEMPLATE = """
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block body_header -%}
 {{ super() }}
-<style>.highlight pre { white-space: pre-wrap; overflow-wrap: anywhere; }</style>
+<style>
+.highlight pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+.jp-OutputArea-output pre { word-break: normal; overflow-wrap: anywhere; }
+</style>
 <nav style="margin: 1em; font: 14px system-ui, sans-serif"><a href="index.html">All notebooks of this run</a></nav>
 {%- endblock -%}
 {%- block data_png scoped -%}

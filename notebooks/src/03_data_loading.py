@@ -230,9 +230,10 @@ def augment(
     left = centre_x - mirror_x * (cos * centre_x - sin * centre_y) + tf.round(draw[4] * translation * width)
     top = centre_y - mirror_y * (sin * centre_x + cos * centre_y) + tf.round(draw[5] * translation * height)
     rows = (mirror_x * cos, -mirror_x * sin, left, mirror_y * sin, mirror_y * cos, top)
+    # Shifts by whole pixels and flips land on pixels: nothing lies in between, and the nearest is found sooner.
     warped = tf.raw_ops.ImageProjectiveTransformV3(
         images=images, transforms=tf.stack([*rows, 0 * cos, 0 * cos], axis=1), output_shape=tf.shape(images)[1:3],
-        fill_value=0.0, interpolation="BILINEAR", fill_mode="REFLECT",
+        fill_value=0.0, interpolation="BILINEAR" if rotation or zoom else "NEAREST", fill_mode="REFLECT",
     )  # fmt: skip
     gain = tf.reshape(1.0 + draw[6] * contrast, (-1, 1, 1, 1))
     mean = tf.reduce_mean(warped, axis=(1, 2, 3), keepdims=True)

@@ -313,6 +313,25 @@ if "int8" in fastest:
 # Trust the ratios more than the times, and neither on another computer: without instructions for 8-bit products, int8
 # saves space but little time.
 #
+# ## How cost grows
+#
+# One image is a matter of milliseconds. Before you start on many, on larger ones, or with a larger variant, it helps
+# to know what that does. `make bench ROW=growth` computed features of textile images as notebook 04 does, each time in
+# a process of its own, and varied one thing while the other two stayed as they were.
+
+# %%
+growth = pd.read_csv(Path("results" if Path("results").is_dir() else "notebooks/results") / "growth.csv")
+plotting.growth(growth)
+cost = growth.set_index(["images", "image_size", "variant"])["seconds"]
+print(f"four times the images: {cost[800, 192, 'Lite0'] / cost[200, 192, 'Lite0']:.1f} times the time")
+print(f"twice the side: {cost[400, 256, 'Lite0'] / cost[400, 128, 'Lite0']:.1f} times")
+print(f"Lite2 in the place of Lite0: {cost[400, 192, 'Lite2'] / cost[400, 192, 'Lite0']:.1f} times")
+
+# %% [markdown]
+# Time follows the number of images, and of pixels: twice the side is four times the pixels. It stays below that, since
+# part of it is the same for few images as for many, for small ones as for large. Memory follows their size more than
+# their number, because only a few of them are worked on at any time.
+#
 # ## What it takes, in writing
 #
 # A file of numbers does not say that it wants pixels from 0 to 255, in RGB, padded to a certain size, or which class
