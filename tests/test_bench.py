@@ -194,7 +194,9 @@ def test_readme_shows_the_committed_results():
     padding, cropping = [record for record in records if "decode and" in record.what][:2]
     decode = re.search(r"decoding alone (\S+) ms", padding.detail)[1]
     resize = re.search(r"bringing to size alone (\S+) ms", cropping.detail)[1]
+    most = next(record for record in records if record.what.startswith("peak memory, 60,000"))
     text = " ".join(readme.split())
+    assert f"60,000 files take {int(most.ours) - int(most.theirs)} MB more than 1,000" in text
     assert f"alone takes {decode} ms for a textile image, TensorFlow's {padding.theirs}, before" in text
     assert f"a bicubic resize as well, {resize} ms alone" in text
 
