@@ -401,7 +401,7 @@ def test_files_are_read_once_when_cached_and_stopping_early_is_quiet(pets, capfd
 
 
 def test_no_stage_tunes_itself(pets):
-    """Whoever lets go of an iterator would wait for the thread that does, see `pipeline._without_autotuning`."""
+    """Whoever lets go of an iterator would wait for the thread that does, see `pipeline.without_autotuning`."""
     dataset = load(pets)
     files = dataset.splits["train"]
     features = np.zeros((len(files), 2), np.float16)

@@ -36,7 +36,7 @@ def decoded(files: ImageFiles) -> tf.data.Dataset:
         return tf.ensure_shape(image, (None, None, 3))
 
     indices = tf.data.Dataset.range(len(files))
-    return _without_autotuning(indices.map(read, num_parallel_calls=facts.usable_cores(), deterministic=True))
+    return without_autotuning(indices.map(read, num_parallel_calls=facts.usable_cores(), deterministic=True))
 
 
 def resized(files: ImageFiles, image_size: int, resize_mode: str = "crop") -> tf.data.Dataset:
@@ -93,7 +93,7 @@ def from_files(
     # A batch is read by one call into Python, and several batches at once: a call for each image costs as much again.
     indices = _order(files.labels, shuffle, balanced, seed).batch(batch_size)
     batches = indices.map(batch, num_parallel_calls=facts.usable_cores(), deterministic=True)
-    return _without_autotuning(batches.prefetch(AHEAD))
+    return without_autotuning(batches.prefetch(AHEAD))
 
 
 def from_arrays(
@@ -130,7 +130,7 @@ def from_arrays(
         return tf.cast(batch, tf.float32), tf.ensure_shape(batch_labels, (None,))
 
     indices = _order(labels, shuffle, balanced, seed).batch(batch_size)
-    return _without_autotuning(indices.map(rows, num_parallel_calls=2, deterministic=True).prefetch(AHEAD))
+    return without_autotuning(indices.map(rows, num_parallel_calls=2, deterministic=True).prefetch(AHEAD))
 
 
 def augmented(
@@ -164,7 +164,25 @@ def augmented(
         return tf.ensure_shape(apply(images, seed), images.shape), labels
 
     changed = tf.data.Dataset.zip(batches, seeds).map(change, num_parallel_calls=2, deterministic=True)
-    return _without_autotuning(changed.prefetch(AHEAD))
+    return without_autotuning(changed.prefetch(AHEAD))
+
+
+def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Keeps `tf.data` from looking for better numbers of threads and buffers by itself.
+
+    Its thread for that sleeps 10 ms, 20 ms, 40 ms … up to a minute between two looks, and whoever lets go of an
+    iterator, as `fit` does after each epoch, often waits until it wakes: up to as long again as the epoch took
+    (TensorFlow 2.21). Numbers that are given are as fast, and leave nothing to look for.
+
+    Args:
+        dataset: Its stages say how many threads and buffers they take. What is built on it inherits this.
+
+    Returns:
+        Dataset of the same elements.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def images_per_second(stage: tf.data.Dataset, seconds: float = 2.0) -> float:
@@ -209,18 +227,6 @@ def _balanced(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
         for members in classes
     ]
     return random.permutation(np.concatenate(drawn))[: len(labels)]
-
-
-def _without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Keeps `tf.data` from looking for better numbers of threads and buffers by itself.
-
-    Its thread for that sleeps 10 ms, 20 ms, 40 ms … up to a minute between two looks, and whoever lets go of an
-    iterator, as `fit` does after each epoch, often waits until it wakes: up to as long again as the epoch took
-    (TensorFlow 2.21). Numbers that are given are as fast, and leave nothing to look for.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.with_options(options)
 
 
 def _every_epoch(draw: Callable, shape: tuple[int, ...], seed: int, stream: int) -> tf.data.Dataset:

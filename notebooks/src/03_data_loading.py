@@ -224,7 +224,6 @@ def augment(
     cos, sin = tf.cos(angle) / scale, tf.sin(angle) / scale
     mirror_x = tf.where(draw[2] < 0, -1.0, 1.0) if flip in ("horizontal", "both") else tf.ones_like(cos)
     mirror_y = tf.where(draw[3] < 0, -1.0, 1.0) if flip in ("vertical", "both") else tf.ones_like(cos)
-
     # Output pixel (x, y) is taken from input pixel (mirror_x (cos x - sin y) + left, mirror_y (sin x + cos y) + top).
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
     left = centre_x - mirror_x * (cos * centre_x - sin * centre_y) + tf.round(draw[4] * translation * width)

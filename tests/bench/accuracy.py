@@ -27,7 +27,7 @@ def _run(settings: Settings) -> Iterator[Line]:
             wrong.append(100 * (1 - report.accuracy))
             losses.append(log_loss(report.labels, report.probabilities, labels=range(images.num_classes)))
     detail = (
-        f"{min(wrong):.3g} to {max(wrong):.3g} over {settings.seeds} seeds, whose models differ: test loss "
+        f"{min(wrong):.3g} to {max(wrong):.3g} over {settings.seeds} seeds; test loss "
         f"{min(losses):.4f} to {max(losses):.4f}; {np.median(seconds):.0f} s a seed"
     )
     what = "test images wrong after lesson 05's fine-tuning, mean over training seeds"

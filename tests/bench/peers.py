@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from effnet_helpers.data.pipeline import without_autotuning
 from effnet_helpers.machine import facts
 from effnet_helpers.runtime import keras
 
@@ -117,9 +118,7 @@ def decoded_at_full_scale(paths: Sequence[str]) -> tf.data.Dataset:
     decoded = files.map(
         lambda path: tf.io.decode_jpeg(tf.io.read_file(path), 3), num_parallel_calls=facts.usable_cores()
     )
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return decoded.with_options(options)
+    return without_autotuning(decoded)
 
 
 def _with_top(backbone: keras.Model, classes: int) -> keras.Model:

@@ -107,7 +107,6 @@ def _augmenting(images: ImageDataset, rounds: int) -> Iterator[Line]:
             _drain(pool.map(recipe.__getitem__, range(len(recipe))))
 
     one_batch = tf.constant(pixels[: peers.BATCH_SIZE].astype("float32"))
-
     sides = {
         "ours": timed(lambda: _drain(ours), count / 1000),
         "warp": timed(lambda: _warp(one_batch), len(one_batch) / 1000),

@@ -32,7 +32,7 @@ def series_markdown(path: Path) -> str:
     for lesson, sections in pd.read_csv(path).groupby("lesson"):
         before, now, again = (sections[way].sum(min_count=1) for way in ("before", "now", "again"))
         longest = sections.loc[sections["now"].idxmax()]
-        shown = [f"{seconds:.0f} s" if seconds == seconds else "–" for seconds in (before, now, again)]
+        shown = ["–" if pd.isna(seconds) else f"{seconds:.0f} s" for seconds in (before, now, again)]
         rows.append(f"| {lesson[:2]} | {' | '.join(shown)} | {longest['section']}, {longest['now']:.0f} s |")
     return "\n".join(rows)
 
