@@ -64,7 +64,7 @@ class PassedOver:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One picture of a listing, before anybody looked into it: its class, and its split and group if they are given."""
 

@@ -43,7 +43,7 @@ EXTREME_RATIO = 8  # long to short side
 GIGANTIC = 89_478_485  # pixels, where Pillow begins to suspect an attack; twice as many it refuses
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scanned:
     """What reading one file brought to light.
 
