@@ -11,6 +11,7 @@ from effnet_helpers.preprocessing import FORMATS
 import numpy as np
 
 FEWEST_IMAGES = 3  # of a class: one for each split
+PORTION = 4096  # files; what a scan finds out besides is held for so many at a time
 
 
 def collect(listing: Listing) -> Collection:
@@ -56,15 +57,16 @@ def inspect(root: Path, names: list[str], labels: list[int]) -> tuple[ImageFiles
     Returns:
         The readable files, and `(name, reason)` for each of the others.
     """
-    scanned = scan(root, names)
-    readable = [i for i, file in enumerate(scanned) if not file.problem]
-    files = ImageFiles(
-        root,
-        tuple(names[i] for i in readable),
-        np.array([labels[i] for i in readable], dtype=np.int32),
-        tuple(scanned[i].digest for i in readable),
-    )
-    return files, tuple((file.name, file.problem) for file in scanned if file.problem)
+    readable, digests, left_out = [], [], []
+    for start in range(0, len(names), PORTION):
+        for i, file in enumerate(scan(root, names[start : start + PORTION]), start):
+            if file.problem:
+                left_out.append((file.name, file.problem))
+            else:
+                readable.append(i)
+                digests.append(file.digest)
+    kept_labels = np.array([labels[i] for i in readable], dtype=np.int32)
+    return ImageFiles(root, tuple(names[i] for i in readable), kept_labels, tuple(digests)), tuple(left_out)
 
 
 def _check_classes(collection: Collection) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import os
 import stat
 import warnings
 from collections.abc import Callable, Sequence
@@ -80,7 +81,7 @@ def walk(root: Path, below: str = "") -> tuple[list[str], list[PassedOver]]:
     pictures: list[str] = []
     others: list[PassedOver] = []
     start = (root / below).resolve()
-    _enter(root, root / below, frozenset({start, *start.parents}), pictures, others)
+    _enter(root, below, frozenset({start, *start.parents}), pictures, others)
     return sorted(pictures), sorted(others, key=lambda other: other.name)
 
 
@@ -145,26 +146,23 @@ def shown(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def _enter(
-    root: Path, folder: Path, on_the_way: frozenset[Path], pictures: list[str], others: list[PassedOver]
-) -> None:
+def _enter(root: Path, below: str, on_the_way: frozenset[Path], pictures: list[str], others: list[PassedOver]) -> None:
     """Adds what is in a folder to the two lists; `on_the_way` holds the folders that led here, links resolved."""
     try:
-        children = sorted(folder.iterdir())
+        children = list(os.scandir(root / below))
     except OSError as error:
-        reason = f"the folder cannot be opened ({error.strerror})"
-        others.append(PassedOver(folder.relative_to(root).as_posix(), "unreadable", reason))
+        others.append(PassedOver(below or ".", "unreadable", f"the folder cannot be opened ({error.strerror})"))
         return
-    for child in children:
-        name = child.relative_to(root).as_posix()
-        if not child.is_dir():
+    for child in children:  # no `Path` for each: Python would intern its name, which takes as much memory again
+        name = f"{below}/{child.name}" if below else child.name
+        if not (os.path.isdir(child.path) if child.is_symlink() else child.is_dir()):
             trait, reason = _why_no_picture(child)
         elif child.name.startswith("."):
             trait, reason = "hidden", "hidden folder"
-        elif (target := child.resolve()) in on_the_way:
+        elif (target := Path(child.path).resolve()) in on_the_way:
             trait, reason = "link_loop", "a link to a folder that contains it"
         else:
-            _enter(root, child, on_the_way | {target}, pictures, others)
+            _enter(root, name, on_the_way | {target}, pictures, others)
             continue
         if trait:
             others.append(PassedOver(name, trait, reason))
@@ -172,15 +170,17 @@ def _enter(
             pictures.append(name)
 
 
-def _why_no_picture(path: Path) -> tuple[str, str]:
+def _why_no_picture(file: os.DirEntry) -> tuple[str, str]:
     """Returns the finding and the reason why a file is not taken for a picture, by its name; empty if it is."""
-    ending = path.suffix.lower()
-    if is_hidden(path.name):
+    ending = os.path.splitext(file.name)[1].lower()
+    if is_hidden(file.name):
         return "hidden", "hidden file"
     if ending in FORMAT_OF_ENDING or ending in UNSUPPORTED_ENDINGS:
         return "", ""
     try:
-        with path.open("rb") if path.is_file() else io.BytesIO() as file, Image.open(file, formats=FORMATS) as image:
+        if not file.is_file():  # a pipe would wait for a writer forever
+            return "other_file", "not a file but a pipe, socket or device"
+        with Image.open(file.path, formats=FORMATS) as image:
             return "unnamed_picture", f"content is {image.format}, but the name does not end like a picture's"
     except Exception:  # not a picture, which is what its name says
         return "other_file", "neither name nor content is a picture's"

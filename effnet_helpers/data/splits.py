@@ -39,7 +39,8 @@ def split_by_hash(
     if val_fraction < 0 or test_fraction < 0 or val_fraction + test_fraction >= 1:
         raise ValueError(f"val and test must leave images to train on. Received: {val_fraction=}, {test_fraction=}")
     groups, members, strata = names if groups is None else groups, {}, {}
-    for i in sorted(range(len(names)), key=lambda i: (hash_key(groups[i], seed), names[i])):
+    by_name = sorted(range(len(names)), key=lambda i: names[i])
+    for i in sorted(by_name, key=lambda i: hash_key(groups[i], seed)):
         members.setdefault(groups[i], []).append(i)
     for unit in members.values():
         strata.setdefault(tuple(sorted({labels[i] for i in unit})), []).append(unit)
@@ -171,16 +172,16 @@ def join_copies(names: Sequence[str], digests: Sequence[str], groups: Sequence[s
     """
     groups = tuple(names if groups is None else groups)
     # Images are nodes; each is tied to the first image of its group and to the first image with its contents.
-    ties = [*_ties_to_first(groups), *_ties_to_first(digests)]
-    sources, targets = np.array(ties).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(ties), dtype=bool), (sources, targets)), shape=(len(names), len(names)))
+    count = len(names)
+    ties = (np.tile(np.arange(count), 2), np.concatenate([_position_of_first(groups), _position_of_first(digests)]))
+    graph = coo_array((np.ones(2 * count, dtype=bool), ties), shape=(count, count))
     _, component = connected_components(graph, directed=False)
     first: dict[int, str] = {}
-    for number, group in sorted(zip(component.tolist(), groups, strict=True)):
-        first.setdefault(number, group)
+    for number, group in zip(component.tolist(), groups, strict=True):
+        first[number] = min(group, first.get(number, group))
     return tuple(first[number] for number in component.tolist())
 
 
-def _ties_to_first(values: Sequence[str]) -> list[tuple[int, int]]:
+def _position_of_first(values: Sequence[str]) -> np.ndarray:
     first: dict[str, int] = {}
-    return [(i, first.setdefault(value, i)) for i, value in enumerate(values)]
+    return np.fromiter((first.setdefault(value, i) for i, value in enumerate(values)), np.int64, len(values))
