@@ -39,8 +39,7 @@ def split_by_hash(
     if val_fraction < 0 or test_fraction < 0 or val_fraction + test_fraction >= 1:
         raise ValueError(f"val and test must leave images to train on. Received: {val_fraction=}, {test_fraction=}")
     groups, members, strata = names if groups is None else groups, {}, {}
-    by_name = sorted(range(len(names)), key=lambda i: names[i])
-    for i in sorted(by_name, key=lambda i: hash_key(groups[i], seed)):
+    for i in sorted(range(len(names)), key=lambda i: (hash_key(groups[i], seed), names[i])):
         members.setdefault(groups[i], []).append(i)
     for unit in members.values():
         strata.setdefault(tuple(sorted({labels[i] for i in unit})), []).append(unit)
