@@ -142,6 +142,24 @@ def set_drop_connect_rate(model: keras.Model, rate: float) -> None:
         layer.rate = rate * blocks.index(block_of(layer)) / len(blocks)
 
 
+def without_xla(model: keras.Model) -> keras.Model:
+    """Has Keras run the model, and whatever is built from its layers, as a plain graph on every device.
+
+    Left to itself Keras compiles with XLA on a GPU and not on a processor (`jit_compile="auto"`). XLA compiles anew for
+    each batch size and each `compile`, has been much slower than cuDNN at depthwise convolutions (TensorFlow issue
+    59772), and rounds differently from the plain graphs in which features are computed (Keras issue 22380).
+
+    Args:
+        model: A flat model; its layers are marked.
+
+    Returns:
+        The same model.
+    """
+    for layer in model.layers:
+        layer.supports_jit = False
+    return model
+
+
 def stochastic_depth_layers(model: keras.Model) -> list[keras.layers.Dropout]:
     """The layers that skip a block's branch at random in training, one per block that adds its input."""
     return [layer for layer in model.layers if re.fullmatch(r"block\d[a-z]_drop", layer.name)]

@@ -15,6 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from effnet_helpers.blocks import without_xla
 from effnet_helpers.runners import HARMLESS_LINES
 from effnet_helpers.runtime import filtered_stderr, keras
 
@@ -97,7 +98,7 @@ def float32_copy(model: keras.Model, without: Sequence[str] = ()) -> keras.Model
     for layer in result.layers:
         if layer.weights:
             layer.set_weights(model.get_layer(layer.name).get_weights())
-    return result
+    return without_xla(result)
 
 
 def pixel_scaling(model: keras.Model) -> tuple[np.ndarray, np.ndarray, list[str]]:

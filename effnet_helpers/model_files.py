@@ -9,7 +9,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from effnet_helpers.blocks import block_of, set_stochastic_depth, stochastic_depth_layers
+from effnet_helpers.blocks import block_of, set_stochastic_depth, stochastic_depth_layers, without_xla
 from effnet_helpers.preprocessing import RESIZE_MODES, check_size, guard_pixel_range
 from effnet_helpers.runtime import keras
 from effnet_helpers.variants import get_variant
@@ -111,7 +111,7 @@ def load(path: str | Path) -> tuple[keras.Model, ModelCard]:
         )
     for layer in stochastic_depth_layers(model):
         set_stochastic_depth(layer, active=_trains(model, block_of(layer)))
-    return guard_pixel_range(model), card
+    return guard_pixel_range(without_xla(model)), card
 
 
 def _read_card(path: Path) -> ModelCard:

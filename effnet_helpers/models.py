@@ -18,6 +18,7 @@ from effnet_helpers.blocks import (
     split_at_block,
     trainable_table,
     unfreeze_blocks,
+    without_xla,
 )
 from effnet_helpers.imagenet import Prediction, decode_predictions, restrict_to_wordnet_ids
 from effnet_helpers.model_files import ModelCard, load, save
@@ -127,7 +128,7 @@ def _build(
     else:
         model = _build_keras_network(variant, path, include_top, image_size)
     set_drop_connect_rate(model, drop_connect_rate)
-    return model
+    return without_xla(model)
 
 
 def _build_keras_network(variant: Variant, path: Path | None, include_top: bool, image_size: int) -> keras.Model:

@@ -130,7 +130,7 @@ def peak_gpu_memory(work: Callable[[], object]) -> tuple[int, int]:
     """Measures how much of the first GPU's memory some work takes.
 
     Args:
-        work: What to do; called once.
+        work: What to do; called twice, since the first call also takes what choosing kernels takes.
 
     Returns:
         Bytes in use at the peak, and bytes that TensorFlow may use in all.
@@ -138,8 +138,9 @@ def peak_gpu_memory(work: Callable[[], object]) -> tuple[int, int]:
     Raises:
         MemoryError: If the work takes more than there is.
     """
-    tf.config.experimental.reset_memory_stats("GPU:0")
     try:
+        work()
+        tf.config.experimental.reset_memory_stats("GPU:0")
         work()
     except tf.errors.ResourceExhaustedError as error:
         raise MemoryError("The GPU's memory is used up") from error
@@ -246,12 +247,17 @@ logging.getLogger("tensorflow").addFilter(lambda line: "triggered tf.function re
 # Information lines that appear later (a GPU's name, the version of cuDNN, XLA's services) are never about a problem.
 # Warnings and errors stay on, and a level that the reader has chosen wins.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+# Otherwise one kernel takes nearly all memory of all GPUs, and a second notebook that is opened finds none.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 keep_freed_memory()
 with filtered_stderr():
     import keras
     import tensorflow as tf
 
     tf.config.list_physical_devices()  # the first look for devices tries CUDA, and says so
+    # float32 means float32 on every device: TF32 keeps 10 bits of a mantissa, and what is compared with files that run
+    # elsewhere would differ. Training on GPUs that have it is in float16 anyway, see `devices`.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
 
 # Keras 3.15 says this of its own default, to everyone who trains on a `tf.data.Dataset`.
 warnings.filterwarnings("ignore", message="`shuffle=True` was passed, but will be ignored")

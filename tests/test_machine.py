@@ -108,12 +108,32 @@ def test_tensorflow_that_does_not_load_is_a_problem():
     assert "AVX" in checks.tensorflow_loads(TensorFlow(error="killed by SIGILL"), is_checkout=True).remedy
 
 
+def test_a_gpu_of_a_later_generation_than_tensorflow_was_built_for_is_found():
+    details = [
+        {"device_name": "NVIDIA H100", "compute_capability": [9, 0]},
+        {"device_name": "NVIDIA GeForce RTX 5090", "compute_capability": [12, 0]},
+        {"device_name": "METAL"},
+    ]
+    found = facts._found(details, ["sm_60", "sm_89", "compute_90"])
+    assert found.gpus == ("NVIDIA H100", "NVIDIA GeForce RTX 5090", "METAL")
+    assert found.too_new == ("NVIDIA GeForce RTX 5090",)
+    assert facts._found(details, []).too_new == ()
+
+
 @pytest.mark.parametrize(
     ("driver", "tensorflow", "hidden", "profile", "status", "helps"),
     [
         (None, TensorFlow(), False, "quick", OK, ""),
         (None, TensorFlow(), False, "full", NOTE, "NVIDIA GPU"),
         (ONE_GPU, TensorFlow(("NVIDIA L4",)), False, "full", OK, ""),
+        (
+            ONE_GPU,
+            TensorFlow(("NVIDIA RTX",), too_new=("NVIDIA RTX",)),
+            False,
+            "quick",
+            NOTE,
+            "CUDA_VISIBLE_DEVICES=-1",
+        ),
         (ONE_GPU, TensorFlow(), False, "quick", NOTE, 'pip install -e ".[gpu]" -c constraints.txt'),
         (ONE_GPU, TensorFlow(), True, "quick", NOTE, "unset CUDA_VISIBLE_DEVICES"),
         (ONE_GPU, TensorFlow(error="x"), False, "quick", NOTE, ""),

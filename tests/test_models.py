@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from effnet_helpers import models
+from effnet_helpers.converters import float32_copy
 from effnet_helpers.variants import VARIANTS
 
 import imagenet_classes
@@ -299,6 +300,16 @@ def test_plain_keras_loads_it_in_a_process_without_this_package(saved, tmp_path)
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment, cwd=tmp_path, capture_output=True)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model.predict(images, verbose=0), atol=1e-6)
+
+
+def test_no_part_of_a_network_is_left_to_xla_on_a_gpu(saved):
+    """Asked for it outright, Keras says that it is not possible: then "auto" does not choose it either."""
+    model, path = saved
+    reloaded, _ = models.load(path)
+    for network in (model, reloaded, *models.split_at_block(model, "block5a"), float32_copy(model)):
+        with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
+            network.jit_compile = True
+        assert network.jit_compile is False
 
 
 def test_saving_refuses_what_could_not_be_used(saved, tmp_path):

@@ -145,6 +145,9 @@ def gpu(driver: Driver | None, tensorflow: TensorFlow, hidden: bool, profile: st
         profile: The full one is made for a GPU.
         is_checkout: Whether the package comes from a checkout, which decides how to install it.
     """
+    if tensorflow.too_new:
+        text = f"{', '.join(tensorflow.too_new)}: newer than this TensorFlow knows, which may end in dying kernels"
+        return Finding("GPU", NOTE, text, "CUDA_VISIBLE_DEVICES=-1 computes on the processor; or a newer TensorFlow")
     if tensorflow.gpus:
         version = f", driver {driver.version}" if driver and driver.version else ""
         return Finding("GPU", OK, f"{', '.join(tensorflow.gpus)}{version}")

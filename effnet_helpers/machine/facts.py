@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -28,7 +30,7 @@ IMPORT_SECONDS, DRIVER_SECONDS = 60, 5
 TENSORFLOW_PROBE = """
 import json, keras, tensorflow as tf
 details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-print(json.dumps([each.get("device_name", "GPU") for each in details]))
+print(json.dumps([details, tf.sysconfig.get_build_info().get("cuda_compute_capabilities", [])]))
 """
 
 
@@ -97,19 +99,22 @@ def keras_backends() -> tuple[str | None, str | None]:
 
 @dataclass(frozen=True)
 class TensorFlow:
-    """Whether TensorFlow and Keras load: the names of the GPUs they see, or the last words if they do not."""
+    """Whether TensorFlow and Keras load: the names of the GPUs they see, or the last words if they do not.
+
+    `too_new` names those GPUs of a generation that this build of TensorFlow does not know.
+    """
 
     gpus: tuple[str, ...] = ()
     error: str = ""
+    too_new: tuple[str, ...] = ()
 
 
 def tensorflow() -> TensorFlow:
     """Imports TensorFlow and Keras in another process, or asks the TensorFlow that this one has loaded already."""
     loaded = sys.modules.get("tensorflow")
     if loaded is not None:
-        details = loaded.config.experimental.get_device_details
-        gpus = loaded.config.list_physical_devices("GPU")
-        return TensorFlow(tuple(details(gpu).get("device_name", "GPU") for gpu in gpus))
+        gpus = map(loaded.config.experimental.get_device_details, loaded.config.list_physical_devices("GPU"))
+        return _found(list(gpus), loaded.sysconfig.get_build_info().get("cuda_compute_capabilities", []))
     # A wrong backend is another check's affair.
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
     command = [sys.executable, "-c", TENSORFLOW_PROBE]
@@ -121,7 +126,16 @@ def tensorflow() -> TensorFlow:
         return TensorFlow(error=f"Python was killed by {signal.Signals(-done.returncode).name} while it loaded")
     if done.returncode:
         return TensorFlow(error=(done.stderr.strip().splitlines() or ["no reason given"])[-1])
-    return TensorFlow(tuple(json.loads(done.stdout.strip().splitlines()[-1])))
+    return _found(*json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _found(details: list[dict], built_for: list[str]) -> TensorFlow:
+    """What TensorFlow says of its GPUs, and of the compute capabilities it was built for ("sm_89", "compute_90")."""
+    newest = max((int(re.sub(r"\D", "", name)) // 10 for name in built_for), default=None)
+    names = [each.get("device_name", "GPU") for each in details]
+    generations = [(each.get("compute_capability") or (0,))[0] for each in details]
+    is_too_new = [newest is not None and generation > newest for generation in generations]
+    return TensorFlow(tuple(names), too_new=tuple(itertools.compress(names, is_too_new)))
 
 
 # the computer
