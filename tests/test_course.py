@@ -1,5 +1,6 @@
 """The machinery around the lessons, tried on a course of two tiny notebooks."""
 
+import functools
 import json
 import re
 import signal
@@ -190,7 +191,10 @@ def test_kernels_are_quiet_and_of_this_python_whatever_python3_means_to_jupyter(
 
 def test_ctrl_c_ends_kernel_and_series_keeps_what_there_is_and_exits_with_130(course):
     command = [sys.executable, "-m", "effnet_helpers", "run", "-p", "pause=60", "--root", course, "--name", "x"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Where tests run in the background of a shell, they inherit that Ctrl-C is ignored.
+    as_in_a_terminal = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, preexec_fn=as_in_a_terminal, **streams)
     run_dir = course / "runs" / "x"
     executed = run_dir / "01_first.ipynb"
     deadline = time.time() + 60

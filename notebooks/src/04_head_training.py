@@ -53,7 +53,8 @@ split_seed: int = 0  # another seed gives another split
 seed: int = 0  # for random weights, order of images and dropout
 
 # %%
-batch_size = devices.use_device(batch_size, variant, image_size)
+chosen = devices.use_device(batch_size, variant, image_size)
+batch_size = batch_size or min(chosen, comparison_images // 4)  # the comparison below is shown in four parts
 runtime.check(
     comparison_images >= 4 * batch_size >= 8, "batch_size", batch_size, "2 up to a quarter of comparison_images"
 )

@@ -364,7 +364,7 @@ print(test_report.per_class.round(3).to_string(index=False))
 #
 # `models.save` writes a `.keras` file of stock layers, which loads where this package is absent, and a JSON file that
 # says what the numbers mean: class names, image size, how pictures were resized. Loaded again, it must give the same
-# answers.
+# answers. (Where a GPU trained in float16, the file is in float32 all the same, and only the rounding differs.)
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -374,7 +374,8 @@ with tempfile.TemporaryDirectory() as folder:
     print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
 difference = float(np.abs(reloaded.predict(pictures, verbose=0) - model.predict(pictures, verbose=0)).max())
 print(f"largest difference in any probability after reloading: {difference:.1e}")
-runtime.check(difference < 1e-5, "difference after reloading", difference, "below 0.00001")
+bound = 1e-5 if keras.config.dtype_policy().compute_dtype == "float32" else 0.01
+runtime.check(difference < bound, "difference after reloading", difference, f"below {bound}")
 
 # %%
 print({key: value for key, value in vars(card).items() if key != "versions"})
