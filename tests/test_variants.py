@@ -1,6 +1,7 @@
 """The family's facts against the networks that are built, and against an independent count."""
 
 from effnet_helpers import models
+from effnet_helpers.blocks import stochastic_depth_layers
 from effnet_helpers.variants import VARIANTS, Variant, get_variant
 
 import pytest
@@ -54,6 +55,16 @@ def test_multiply_adds_equal_an_independent_count_and_come_near_the_published(cl
     counted = models.count_multiply_adds(classifiers[name])
     assert counted == independent_multiply_adds(get_variant(name))
     assert counted == pytest.approx(get_variant(name).published_multiply_adds, rel=0.06)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_stochastic_depth_rises_linearly_with_depth(classifiers, name):
+    model = classifiers[name]
+    blocks = [block for block in models.block_names(model) if block.startswith("block")]
+    rates = {models.block_of(layer): layer.rate for layer in stochastic_depth_layers(model)}
+    assert rates
+    for block, rate in rates.items():
+        assert rate == pytest.approx(models.DROP_CONNECT_RATE * blocks.index(block) / len(blocks))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
