@@ -9,6 +9,7 @@ from effnet_helpers import runtime
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 KNOWN = (
     "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
@@ -46,8 +47,15 @@ def noisy_tensorflow(tmp_path):
         f"say({KNOWN + UNKNOWN!r})\n"
         "class config:\n"
         f"    list_physical_devices = staticmethod(lambda: say({NO_DRIVER!r}))\n"
+        "    class experimental:\n"
+        "        enable_tensor_float_32_execution = staticmethod(lambda enabled: None)\n"
     )
     return tmp_path
+
+
+def test_float32_is_float32_on_a_gpu_and_memory_is_taken_as_needed():
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+    assert "TF_FORCE_GPU_ALLOW_GROWTH" in os.environ
 
 
 def test_package_alone_loads_no_framework():
