@@ -1,6 +1,5 @@
 """Stochastic depth, heads, blocks, cutting, counting and saving."""
 
-import functools
 import json
 import os
 import subprocess
@@ -27,12 +26,6 @@ def drop_layers(model: keras.Model) -> list[keras.layers.Dropout]:
 def lite0():
     """Pretrained, because only learned features make stochastic depth visible at the output."""
     return models.build_backbone("Lite0", image_size=64)
-
-
-@pytest.fixture(scope="module")
-def backbones():
-    """Builds each variant once, at 32 pixels and a rate of 0.4."""
-    return functools.cache(lambda name: models.build_backbone(name, weights=None, image_size=32, drop_connect_rate=0.4))
 
 
 # --- stochastic depth -------------------------------------------------------------------------------------------------
@@ -102,24 +95,6 @@ def test_a_frozen_backbone_is_deterministic_in_training_mode():
     np.testing.assert_allclose(first, backbone(images, training=False), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["B0", "B7", "Lite0", "Lite4"])
-def test_unfreezing_takes_whole_blocks_of_small_and_large_variants(backbones, name):
-    model = models.add_head(backbones(name), 3)
-    blocks = models.block_names(model)
-    assert (blocks[:2], blocks[-2][:-1], blocks[-1]) == (["stem", "block1a"], "block7", "top")
-    by_number = models.unfreeze_blocks(model, last=3)
-    assert list(by_number.index[by_number["trains"]]) == [*blocks[-3:], "head"]
-    by_name = models.unfreeze_blocks(model, from_block=blocks[-3])
-    assert by_name.equals(by_number)
-    for layer in model.layers:
-        block, is_norm = models.block_of(layer), isinstance(layer, keras.layers.BatchNormalization)
-        if block and layer.weights:
-            assert bool(layer.trainable_weights) == (block in blocks[-3:] and not is_norm), layer.name
-    counted = by_number["trainable"].sum() + by_number["frozen"].sum()
-    normalization = 7 if not name.startswith("Lite") else 0
-    assert counted == model.count_params() - normalization
-
-
 def test_stochastic_depth_acts_only_in_trainable_blocks(lite0):
     model = models.add_head(models.build_backbone("Lite0", weights=None, image_size=32, drop_connect_rate=0.3), 3)
     rates = {layer.name: layer.rate for layer in drop_layers(model)}
@@ -168,7 +143,7 @@ def test_impossible_blocks_are_refused_and_change_nothing(arguments, message):
 # --- cutting ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["B0", "B1", "Lite0", "Lite2"])
+@pytest.mark.parametrize("name", ["B0", "B4", "Lite0", "Lite2"])
 def test_the_two_parts_compose_to_the_model_at_every_block(name):
     keras.utils.set_random_seed(0)
     weights = "imagenet" if name.startswith("Lite") else None

@@ -4,6 +4,7 @@ from effnet_helpers import models
 from effnet_helpers.blocks import stochastic_depth_layers
 from effnet_helpers.variants import VARIANTS, Variant, get_variant
 
+import keras
 import pytest
 
 # Keras documents these totals for `include_top=True`; Lite's are those of the authors' networks.
@@ -25,6 +26,14 @@ TOTAL_PARAMETERS = {
 @pytest.fixture(scope="module")
 def classifiers():
     return {name: models.build_imagenet_classifier(name, weights=None) for name in VARIANTS}
+
+
+@pytest.fixture
+def backbone(classifiers, name):
+    """A classifier without its top, whose layers it shares: all of them train again afterwards."""
+    yield keras.Model(classifiers[name].input, classifiers[name].get_layer("top_activation").output)
+    for layer in classifiers[name].layers:  # a model that is trainable already does not pass this on
+        layer.trainable = True
 
 
 def independent_multiply_adds(variant: Variant) -> int:
@@ -61,10 +70,30 @@ def test_multiply_adds_equal_an_independent_count_and_come_near_the_published(cl
 def test_stochastic_depth_rises_linearly_with_depth(classifiers, name):
     model = classifiers[name]
     blocks = [block for block in models.block_names(model) if block.startswith("block")]
-    rates = {models.block_of(layer): layer.rate for layer in stochastic_depth_layers(model)}
+    rates = {
+        models.block_of(layer): getattr(layer, "full_rate", layer.rate) for layer in stochastic_depth_layers(model)
+    }
     assert rates
     for block, rate in rates.items():
         assert rate == pytest.approx(models.DROP_CONNECT_RATE * blocks.index(block) / len(blocks))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_unfreezing_takes_whole_blocks_of_every_variant(backbone, name):
+    model = models.add_head(backbone, 3)
+    blocks = models.block_names(model)
+    assert (blocks[:2], blocks[-2][:-1], blocks[-1]) == (["stem", "block1a"], "block7", "top")
+    by_number = models.unfreeze_blocks(model, last=3)
+    assert list(by_number.index[by_number["trains"]]) == [*blocks[-3:], "head"]
+    by_name = models.unfreeze_blocks(model, from_block=blocks[-3])
+    assert by_name.equals(by_number)
+    for layer in model.layers:
+        block, is_norm = models.block_of(layer), isinstance(layer, keras.layers.BatchNormalization)
+        if block and layer.weights:
+            assert bool(layer.trainable_weights) == (block in blocks[-3:] and not is_norm), layer.name
+    counted = by_number["trainable"].sum() + by_number["frozen"].sum()
+    normalization = 7 if not name.startswith("Lite") else 0
+    assert counted == model.count_params() - normalization
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -225,12 +225,12 @@ def test_an_official_file_by_path_gives_the_outputs_of_imagenet(tmp_path, imagen
     reference = weights.build_keras_application(get_variant("B0"), include_top=include_top, image_size=size)
     expected = np.asarray(reference(images))
     ours = models.build_imagenet_classifier("B0", path) if include_top else models.build_backbone("B0", path, size)
-    np.testing.assert_allclose(np.asarray(ours(images)), expected, atol=1e-6, rtol=1e-5)
+    np.testing.assert_allclose(ours(images), expected, atol=1e-6, rtol=1e-5)
     # Keras' own loader, given the path, misses a factor: the difference that this test is about is real.
     naive = keras.applications.EfficientNetB0(
         weights=str(path), include_top=include_top, input_shape=shape(include_top)
     )
-    assert np.abs(np.asarray(naive(images)) - expected).max() > 1e-4
+    assert np.abs(naive(images) - expected).max() > 1e-4
 
 
 def test_a_backbone_takes_a_file_with_classification_layer(tmp_path):
@@ -239,7 +239,7 @@ def test_a_backbone_takes_a_file_with_classification_layer(tmp_path):
     classifier = models.build_imagenet_classifier("B0", weights=path)
     images = np.random.default_rng(1).uniform(0, 255, (1, 224, 224, 3)).astype("float32")
     features = keras.Model(classifier.input, classifier.get_layer("top_activation").output)
-    np.testing.assert_allclose(np.asarray(backbone(images)), np.asarray(features(images)), atol=1e-6)
+    np.testing.assert_allclose(backbone(images), features(images), atol=1e-6)
 
 
 def test_wrong_keras_files_are_refused(tmp_path):

@@ -139,7 +139,7 @@ def audit(spec: str | os.PathLike, *, progress: Callable[[int, int], None] | Non
     listing = list_files(spec_of_path(spec))
     entries = sorted(listing.entries, key=lambda entry: entry.name)
     told = (lambda done: progress(done, len(entries))) if progress else None
-    scanned = scan(listing.root, [entry.name for entry in entries], looks=True, progress=told)
+    scanned = list(scan(listing.root, [entry.name for entry in entries], looks=True, progress=told))
     usable = [(entry, file) for entry, file in zip(entries, scanned, strict=True) if not file.problem]
     found = [
         *_passed_over(listing),

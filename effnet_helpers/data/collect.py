@@ -11,7 +11,6 @@ from effnet_helpers.preprocessing import FORMATS
 import numpy as np
 
 FEWEST_IMAGES = 3  # of a class: one for each split
-PORTION = 4096  # files; what a scan finds out besides is held for so many at a time
 
 
 def collect(listing: Listing) -> Collection:
@@ -58,13 +57,12 @@ def inspect(root: Path, names: list[str], labels: list[int]) -> tuple[ImageFiles
         The readable files, and `(name, reason)` for each of the others.
     """
     readable, digests, left_out = [], [], []
-    for start in range(0, len(names), PORTION):
-        for i, file in enumerate(scan(root, names[start : start + PORTION]), start):
-            if file.problem:
-                left_out.append((file.name, file.problem))
-            else:
-                readable.append(i)
-                digests.append(file.digest)
+    for i, file in enumerate(scan(root, names)):
+        if file.problem:
+            left_out.append((file.name, file.problem))
+        else:
+            readable.append(i)
+            digests.append(file.digest)
     kept_labels = np.array([labels[i] for i in readable], dtype=np.int32)
     return ImageFiles(root, tuple(names[i] for i in readable), kept_labels, tuple(digests)), tuple(left_out)
 

@@ -12,7 +12,7 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +87,7 @@ def walk(root: Path, below: str = "") -> tuple[list[str], list[PassedOver]]:
 
 def scan(
     root: Path, names: Sequence[str], *, looks: bool = False, progress: Callable[[int], None] | None = None
-) -> list[Scanned]:
+) -> Iterator[Scanned]:
     """Reads every file once from end to end, on all cores, and decodes it as far as finding damage takes.
 
     Args:
@@ -96,18 +96,18 @@ def scan(
         looks: Whether to compute perceptual hashes.
         progress: Called with the number of files read so far, now and then.
 
-    Returns:
+    Yields:
         One entry a file, in their order.
     """
-    scanned: list[Scanned] = []
-    chunk = 256  # so that progress can be told, and futures do not pile up
-    with warnings.catch_warnings(), ThreadPoolExecutor() as threads:
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata do not concern the pixels
+    chunk = 256  # so that progress can be told, and neither futures nor findings pile up
+    with ThreadPoolExecutor() as threads:
         for start in range(0, len(names), chunk):
-            scanned += threads.map(lambda name: scan_file(root, name, looks), names[start : start + chunk])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata do not concern the pixels
+                scanned = list(threads.map(lambda name: scan_file(root, name, looks), names[start : start + chunk]))
             if progress:
-                progress(len(scanned))
-    return scanned
+                progress(start + len(scanned))
+            yield from scanned
 
 
 def scan_file(root: Path, name: str, looks: bool = False) -> Scanned:
@@ -155,7 +155,7 @@ def _enter(root: Path, below: str, on_the_way: frozenset[Path], pictures: list[s
         return
     for child in children:  # no `Path` for each: Python would intern its name, which takes as much memory again
         name = f"{below}/{child.name}" if below else child.name
-        if not (os.path.isdir(child.path) if child.is_symlink() else child.is_dir()):
+        if not os.path.isdir(child.path):
             trait, reason = _why_no_picture(child)
         elif child.name.startswith("."):
             trait, reason = "hidden", "hidden folder"
