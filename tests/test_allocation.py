@@ -5,8 +5,8 @@ import platform
 import subprocess
 import sys
 
-from effnet_helpers import allocation
 from effnet_helpers.course import ROOT
+from effnet_helpers.machine import allocation
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_an_array_finds_the_memory_of_the_one_before():
 
 
 def test_so_it_does_in_a_process_started_with_the_environment():
-    kept, pages = pages_again(**allocation.environment())
+    kept, pages = pages_again(**allocation.kernel_environment())
     assert not kept  # the variables do it, not the call
     assert pages < 100
 
@@ -61,10 +61,10 @@ def test_without_it_every_page_is_cleared_again():
 def test_make_starts_kernels_with_the_same_environment():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (line,) = [line for line in makefile.splitlines() if line.startswith("KEEP := ")]
-    assert dict(word.split("=") for word in line.split()[2:]) == allocation.environment()
+    assert dict(word.split("=") for word in line.split()[2:]) == allocation.kernel_environment()
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert allocation.keep_freed_memory() is False
-    assert allocation.environment() == {}
+    assert allocation.kernel_environment() == {}

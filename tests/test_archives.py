@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from effnet_helpers.data import archives
-from effnet_helpers.data.archives import extract
+from effnet_helpers.data.archives import extract_archive
 
 import hostile
 import pytest
@@ -51,14 +51,14 @@ def pictures_of(folder):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_unpacked_once_and_found_again_by_its_content(tmp_path, cache, kind):
     path = pack(tmp_path / f"pictures.{kind}", PICTURES)
-    first = extract(path)
+    first = extract_archive(path)
     assert first.root.name == "photos", "a single folder is descended into"
     assert files_below(first.root) == pictures_of("photos")
     assert first.skipped == ()
 
     (first.root / "mark").write_text("kept")
     path = path.rename(tmp_path / "under another name")
-    assert (extract(str(path)).root / "mark").read_text() == "kept"
+    assert (extract_archive(str(path)).root / "mark").read_text() == "kept"
     assert len(list(cache.iterdir())) == 1
 
 
@@ -67,7 +67,7 @@ def test_nothing_hostile_gets_out_and_all_of_it_is_listed(tmp_path, cache, kind)
     path = tmp_path / "in" / f"hostile.{kind}"
     path.parent.mkdir()
     (hostile.hostile_zip if kind == "zip" else hostile.hostile_tar)(path, bomb_bytes=10_000)
-    extracted = extract(path)
+    extracted = extract_archive(path)
 
     home = extracted.root
     while home.parent != cache:
@@ -89,7 +89,7 @@ def test_nothing_hostile_gets_out_and_all_of_it_is_listed(tmp_path, cache, kind)
         "a link": links,
         "its name is taken by another member": {"photos/cats/0.jpg", "photos/cats/0.jpg/below.jpg"},
     }
-    assert extract(path).skipped == extracted.skipped
+    assert extract_archive(path).skipped == extracted.skipped
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
@@ -97,7 +97,7 @@ def test_the_hostile_corpus_survives_being_packed(tmp_path, kind):
     expected = hostile.make_corpus(tmp_path / "photos")
     pack_corpus = hostile.as_zip if kind == "zip" else hostile.as_tar
     pack_corpus(tmp_path / "photos", tmp_path / f"photos.{kind}")
-    extracted = extract(tmp_path / f"photos.{kind}")
+    extracted = extract_archive(tmp_path / f"photos.{kind}")
     special = {name for name in expected if (tmp_path / "photos" / name).is_symlink() or "pipe" in name}
     packed = {name for name in special if not (kind == "zip" and "pipe" in name)}
     assert {name for name, _ in extracted.skipped} == {f"photos/{name}" for name in packed}
@@ -120,7 +120,7 @@ def test_an_archive_cut_anywhere_is_refused_and_leaves_nothing(tmp_path, cache, 
     with pytest.raises(
         ValueError, match=r"is no archive, or a damaged one \(.+\)\. Archives that work: zip, .*'.*cut'"
     ):
-        extract(tmp_path / "cut")
+        extract_archive(tmp_path / "cut")
     assert list(cache.iterdir()) == []
 
 
@@ -128,7 +128,7 @@ def test_a_tar_cut_between_two_members_is_refused(tmp_path):
     path = pack(tmp_path / "whole.tar", {f"{n}.jpg": bytes([n]) * 512 for n in range(1, 9)})
     (tmp_path / "cut.tar").write_bytes(path.read_bytes()[: 4 * 1024])
     with pytest.raises(ValueError, match="damaged"):
-        extract(tmp_path / "cut.tar")
+        extract_archive(tmp_path / "cut.tar")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -140,7 +140,7 @@ def test_changed_bytes_are_found_by_checksum(tmp_path, kind):
     content[position] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(ValueError, match="damaged"):
-        extract(path)
+        extract_archive(path)
 
 
 def test_what_is_no_archive_is_refused(tmp_path):
@@ -151,9 +151,9 @@ def test_what_is_no_archive_is_refused(tmp_path):
     }.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=rf"no archive, or a damaged one \(.*Received: '.*{name}'"):
-            extract(tmp_path / name)
+            extract_archive(tmp_path / name)
     with pytest.raises(ValueError, match=r"There is no such file.*Received: '.*nowhere\.zip'"):
-        extract(tmp_path / "nowhere.zip")
+        extract_archive(tmp_path / "nowhere.zip")
 
 
 def test_an_encrypted_zip_is_refused(tmp_path):
@@ -163,7 +163,7 @@ def test_an_encrypted_zip_is_refused(tmp_path):
     content[content.index(b"PK\1\2") + 8] |= 1  # and in the directory
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"This archive is encrypted\. .*without a password.*secret\.zip"):
-        extract(path)
+        extract_archive(path)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
@@ -171,13 +171,13 @@ def test_bombs_are_refused_before_they_are_written(tmp_path, cache, kind, monkey
     path = tmp_path / f"hostile.{kind}"
     (hostile.hostile_zip if kind == "zip" else hostile.hostile_tar)(path, bomb_bytes=5_000_000)
     with pytest.raises(ValueError, match=r"This archive unpacks to more than 1,000,000 bytes\."):
-        extract(path, max_bytes=1_000_000)
+        extract_archive(path, max_bytes=1_000_000)
     with pytest.raises(ValueError, match=r"This archive has more than 5 members\."):
-        extract(path, max_files=5)
+        extract_archive(path, max_files=5)
     free = shutil.disk_usage(tmp_path)._replace(free=archives.RESERVE + 2_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
     with pytest.raises(ValueError, match=r"more than the 2,000,000 bytes that the disk can spare\."):
-        extract(path)
+        extract_archive(path)
     assert list(cache.iterdir()) == []
 
 
@@ -195,10 +195,10 @@ def tar_with_extended_header(path, records, claimed_size=None):
 def test_tar_headers_that_would_hang_or_exhaust_the_reader_are_refused(tmp_path):
     backwards = tar_with_extended_header(tmp_path / "backwards.tar", [b"14 size=-2048\n"])
     with pytest.raises(ValueError, match="negative size"):
-        extract(backwards)
+        extract_archive(backwards)
     swollen = tar_with_extended_header(tmp_path / "swollen.tar", [b"9 path=x\n"], claimed_size=8 * 10**9)
     with pytest.raises(ValueError, match="a header claims 8,000,000,000 bytes"):
-        extract(swollen)
+        extract_archive(swollen)
 
 
 def test_a_writer_that_was_killed_leaves_nothing_that_is_taken_for_whole(tmp_path, cache, monkeypatch):
@@ -215,14 +215,14 @@ def test_a_writer_that_was_killed_leaves_nothing_that_is_taken_for_whole(tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr(archives, "_write", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            extract(path)
-    assert files_below(extract(path).root) == pictures_of("photos")
+            extract_archive(path)
+    assert files_below(extract_archive(path).root) == pictures_of("photos")
 
 
 def test_several_at_once_get_the_same_whole_folder(tmp_path, cache):
     path = pack(tmp_path / "pictures.zip", PICTURES)
     with ThreadPoolExecutor(4) as threads:
-        extracted = set(threads.map(extract, [path] * 8))
+        extracted = set(threads.map(extract_archive, [path] * 8))
     assert len(extracted) == 1
     assert files_below(extracted.pop().root) == pictures_of("photos")
     assert len(list(cache.iterdir())) == 1
@@ -233,11 +233,11 @@ def test_the_writer_that_comes_second_takes_what_the_first_wrote(tmp_path, monke
 
     def overtaken(*arguments):
         monkeypatch.setattr(archives, "_unpack", unpack)
-        overtaken.root = extract(path).root
+        overtaken.root = extract_archive(path).root
         return unpack(*arguments)
 
     monkeypatch.setattr(archives, "_unpack", overtaken)
-    assert extract(path).root == overtaken.root
+    assert extract_archive(path).root == overtaken.root
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_the_writer_that_comes_second_takes_what_the_first_wrote(tmp_path, monke
     ],
 )  # fmt: skip
 def test_the_root_is_the_first_folder_with_more_than_a_folder_in_it(tmp_path, members, root):
-    extracted = extract(pack(tmp_path / "pictures.zip", members))
+    extracted = extract_archive(pack(tmp_path / "pictures.zip", members))
     assert extracted.root.name == root
     assert extracted.skipped == ()
     assert not any("__MACOSX" in name for name in files_below(extracted.root))
@@ -262,7 +262,7 @@ def test_names_that_no_file_can_have_are_skipped_and_listed(tmp_path):
     too_long, too_deep = "x" * 300 + ".jpg", "a/" * 500 + "x.jpg"
     latin = os.fsdecode(b"caf\xe9.jpg")
     path = pack(tmp_path / "pictures.tar", {too_long: b"1", too_deep: b"2", latin: b"3", "two\nlines.jpg": b"4"})
-    extracted = extract(path)
+    extracted = extract_archive(path)
     assert extracted.skipped == (
         (too_long, "no file can have its name here"),
         (too_deep, "its path is more than 100 folders deep"),
@@ -280,4 +280,4 @@ def test_a_zip_by_an_unknown_method_is_refused(tmp_path):
     content[directory + 10 : directory + 12] = method
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"packed by a method that Python cannot unpack \(.+\)"):
-        extract(path)
+        extract_archive(path)

@@ -5,7 +5,7 @@ import warnings
 
 from effnet_helpers import data, evaluation, models, runtime, training
 from effnet_helpers.data.audit import KINDS, audit
-from effnet_helpers.data.scan import shown
+from effnet_helpers.data.scan import printable
 from effnet_helpers.data.similar import similar_pairs
 
 import hostile
@@ -74,7 +74,7 @@ def test_every_file_meets_the_fate_it_should(corpus):
 def test_every_finding_is_made_and_no_other(corpus, audited):
     _, expected = corpus
     found = audited.findings.groupby("file")["finding"].agg(set).to_dict()
-    of_files = {name: frozenset(fate_of(shown(name), found) or ()) for name in expected}
+    of_files = {name: frozenset(fate_of(printable(name), found) or ()) for name in expected}
     assert {n: set(f) for n, f in of_files.items()} == {name: set(e.findings) for name, e in expected.items()}
 
 

@@ -5,8 +5,8 @@ import importlib
 import os
 import re
 
-from effnet_helpers import lite
 from effnet_helpers.course import ROOT
+from effnet_helpers.models import lite
 from effnet_helpers.variants import Variant
 
 import keras

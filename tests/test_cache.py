@@ -2,8 +2,8 @@
 
 import os
 
-from effnet_helpers import cache
 from effnet_helpers.course.cli import app
+from effnet_helpers.machine import cache
 
 from typer.testing import CliRunner
 

@@ -14,8 +14,9 @@ from effnet_helpers import runtime
 from effnet_helpers.course import CourseError, build, profiles, rules
 from effnet_helpers.course.cli import app
 from effnet_helpers.course.display import live_progress, main_figures, summary_table
-from effnet_helpers.course.execute import RECORD_MIME, Outcome, execute
+from effnet_helpers.course.execute import Outcome, execute
 from effnet_helpers.course.run import new_run_dir, seed_statistics, versions
+from effnet_helpers.records import RECORD_MIME
 
 import mini_course
 import nbformat

@@ -406,8 +406,8 @@ def test_no_stage_tunes_itself(pets):
     files = dataset.splits["train"]
     features = np.zeros((len(files), 2), np.float16)
     stages = [
-        pipeline.decoded(files),
-        pipeline.resized(files, 24),
+        pipeline.decoded_images(files),
+        pipeline.resized_images(files, 24),
         pipeline.from_arrays(features, files.labels, shuffle=True),
         dataset.batches("train"),
         dataset.batches("train", shuffle=True, balanced=True, cache=True, augment=STRENGTHS),
@@ -418,9 +418,9 @@ def test_no_stage_tunes_itself(pets):
 def test_stages_can_be_looked_at_and_timed(pets):
     dataset = load(pets)
     files = dataset.splits["train"]
-    assert next(iter(pipeline.decoded(files))).shape == (40, 52, 3)
-    assert next(iter(pipeline.resized(files, 24))).shape == (24, 24, 3)
-    for stage in (pipeline.decoded(files), pipeline.resized(files, 24), dataset.batches("train", 4)):
+    assert next(iter(pipeline.decoded_images(files))).shape == (40, 52, 3)
+    assert next(iter(pipeline.resized_images(files, 24))).shape == (24, 24, 3)
+    for stage in (pipeline.decoded_images(files), pipeline.resized_images(files, 24), dataset.batches("train", 4)):
         assert pipeline.images_per_second(stage, seconds=0.2) > 0
 
     def slow():

@@ -1,8 +1,10 @@
 """Precision and batch size: the choice on made-up GPUs, and a network in mixed precision through the whole course."""
 
-from effnet_helpers import data, devices, evaluation, lite, models, runtime, training
-from effnet_helpers.features import network_fingerprint
+from effnet_helpers import data, evaluation, models, runtime, training
+from effnet_helpers.models import lite
 from effnet_helpers.runtime import Gpu
+from effnet_helpers.training import devices
+from effnet_helpers.training.features import network_fingerprint
 from effnet_helpers.variants import Variant
 
 import keras

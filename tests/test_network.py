@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 
-from effnet_helpers.network import why_unreachable
+from effnet_helpers.machine.network import why_unreachable
 
 import pytest
 

@@ -136,12 +136,12 @@ def test_a_parameter_that_papermill_cannot_read_is_noticed(line, problem):
     assert problem in found
 
 
-def shown(code, name="effnet_helpers.cache.cache_dir"):
+def shown(code, name="effnet_helpers.machine.cache_dir"):
     return lesson(new_code_cell(code, metadata={"tags": [f"shows:{name}"]}))
 
 
 def test_a_shown_function_may_differ_in_its_docstring_and_comments_only():
-    module = (ROOT / "effnet_helpers" / "cache.py").read_text(encoding="utf-8")
+    module = (ROOT / "effnet_helpers" / "machine" / "cache.py").read_text(encoding="utf-8")
     start = module.index("def cache_dir")
     code = module[start : module.index("\n\n\n", start)]
     head, _, body = code.split('"""')
@@ -155,8 +155,8 @@ def test_a_shown_function_may_differ_in_its_docstring_and_comments_only():
         assert "the cell and the package differ" in found
     (found,) = rules.shown_problems(shown(code + "\ncache_dir()"))
     assert "this function and nothing else" in found
-    (found,) = rules.shown_problems(shown(code, "effnet_helpers.cache.no_such"))
-    assert "effnet_helpers.cache does not define it" in found
+    (found,) = rules.shown_problems(shown(code, "effnet_helpers.machine.no_such"))
+    assert "effnet_helpers.machine does not define it" in found
     (found,) = rules.shown_problems(shown(code, "effnet_helpers.no_such.cache_dir"))
     assert "no module effnet_helpers.no_such" in found
 

@@ -5,9 +5,10 @@ import subprocess
 import sys
 import time
 
-from effnet_helpers import array_store, data
-from effnet_helpers.cache import cache_dir
+from effnet_helpers import data
 from effnet_helpers.data import pixels
+from effnet_helpers.machine import stored_arrays as array_store
+from effnet_helpers.machine.cache import cache_dir
 
 import numpy as np
 import pytest
@@ -122,18 +123,18 @@ def test_what_a_killed_writer_leaves_is_not_read_and_goes_after_a_while(tmp_path
         "def parts():\n"
         "    yield np.zeros((5, 4), 'uint8')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "array_store.write(Path(sys.argv[1]), (10, 4), 'uint8', parts())\n"
+        "array_store.write_array(Path(sys.argv[1]), (10, 4), 'uint8', parts())\n"
     )
     assert subprocess.run([sys.executable, "-c", script, path], check=False).returncode == -9
     (left,) = path.parent.iterdir()
-    assert array_store.read(path, (10, 4), "uint8") is None
-    array_store.write(path, (10, 4), "uint8", [np.ones((10, 4), "uint8")])
+    assert array_store.read_array(path, (10, 4), "uint8") is None
+    array_store.write_array(path, (10, 4), "uint8", [np.ones((10, 4), "uint8")])
     assert left.exists()  # its writer might still be at it
     long_ago = time.time() - 2 * array_store.ABANDONED
     os.utime(left, (long_ago, long_ago))
-    array_store.write(path, (10, 4), "uint8", [np.ones((10, 4), "uint8")])
+    array_store.write_array(path, (10, 4), "uint8", [np.ones((10, 4), "uint8")])
     assert list(path.parent.iterdir()) == [path]
-    assert array_store.read(path, (10, 4), "uint8").min() == 1
+    assert array_store.read_array(path, (10, 4), "uint8").min() == 1
 
 
 def test_two_writers_at_once_leave_one_whole_file(tmp_path):
@@ -144,11 +145,11 @@ def test_two_writers_at_once_leave_one_whole_file(tmp_path):
         "from effnet_helpers import array_store\n"
         "for value in range(int(sys.argv[2]), 200, 2):\n"
         "    half = np.full((25, 1000), value, 'uint8')\n"
-        "    assert array_store.write(Path(sys.argv[1]), (50, 1000), 'uint8', [half, half]) is not None\n"
+        "    assert array_store.write_array(Path(sys.argv[1]), (50, 1000), 'uint8', [half, half]) is not None\n"
     )
     writers = [subprocess.Popen([sys.executable, "-c", script, path, str(first)]) for first in range(2)]
     while any(writer.poll() is None for writer in writers):
-        found = array_store.read(path, (50, 1000), "uint8")
+        found = array_store.read_array(path, (50, 1000), "uint8")
         assert found is None or len(np.unique(found)) == 1
     assert [writer.returncode for writer in writers] == [0, 0]
     assert [found.name for found in path.parent.iterdir()] == ["same.npy"]

@@ -4,8 +4,9 @@ import os
 import re
 from collections import Counter
 
-from effnet_helpers import data, models, plotting, prediction
+from effnet_helpers import data, models, plotting
 from effnet_helpers.course.cli import app
+from effnet_helpers.export import predict as prediction
 
 import hostile
 import keras

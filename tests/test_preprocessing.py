@@ -3,15 +3,8 @@ import subprocess
 import sys
 import warnings
 
-from effnet_helpers.preprocessing import (
-    ScaledPixelsWarning,
-    augment,
-    guard_pixel_range,
-    load_image,
-    read_resized,
-    resize,
-    resize_picture,
-)
+from effnet_helpers.models.guard import ScaledPixelsWarning, guard_pixel_range
+from effnet_helpers.preprocessing import augment, load_image, read_resized, resize, resize_picture
 
 import keras
 import numpy as np

@@ -1,8 +1,9 @@
 """The head that judges regions: what it pools, what it may look at, and that a small spot is found with few labels."""
 
-from effnet_helpers import data, evaluation, models, regions
-from effnet_helpers.data.draws import draw, share_out
-from effnet_helpers.model_files import load, save
+from effnet_helpers import data, evaluation, models
+from effnet_helpers.data.draws import draw_images, share_out_labels
+from effnet_helpers.models.files import load, save
+from effnet_helpers.training import regions
 
 import keras
 import numpy as np
@@ -23,7 +24,7 @@ def prefix():
 
 @pytest.fixture
 def few(textile):
-    return draw(textile, HALVES, {"nominal": 4, "global": 2, "local": 2})
+    return draw_images(textile, HALVES, {"nominal": 4, "global": 2, "local": 2})
 
 
 @pytest.mark.parametrize(("sharpness", "pooled"), [(0.001, np.mean), (100.0, np.max)])
@@ -47,7 +48,7 @@ def test_whitened_features_have_no_correlation_and_no_mean():
 
 def test_it_learns_from_training_images_alone_and_the_same_each_time(prefix, textile, few):
     weights = []
-    for dataset in (few, few, draw(textile, HALVES, {"nominal": 9, "global": 9, "local": 9}, seed=0)):
+    for dataset in (few, few, draw_images(textile, HALVES, {"nominal": 9, "global": 9, "local": 9}, seed=0)):
         keras.utils.set_random_seed(0)
         model = regions.add_region_head(prefix, 3)
         losses = regions.fit_region_head(model, dataset, steps=30, tries=2)
@@ -132,10 +133,12 @@ def test_a_draw_has_so_many_of_each_class_and_none_twice(textile, few):
 
 
 def test_more_training_images_add_to_fewer_and_leave_the_test_images(textile, few):
-    more = draw(textile, {name: 2 * count for name, count in HALVES.items()}, {"nominal": 4, "global": 2, "local": 2})
+    more = draw_images(
+        textile, {name: 2 * count for name, count in HALVES.items()}, {"nominal": 4, "global": 2, "local": 2}
+    )
     assert more.splits["test"].names == few.splits["test"].names
     assert set(more.splits["train"].names) > set(few.splits["train"].names)
-    other = draw(textile, HALVES, {"nominal": 4, "global": 2, "local": 2}, seed=1)
+    other = draw_images(textile, HALVES, {"nominal": 4, "global": 2, "local": 2}, seed=1)
     assert other.splits["test"].names != few.splits["test"].names
 
 
@@ -145,9 +148,9 @@ def test_more_training_images_add_to_fewer_and_leave_the_test_images(textile, fe
 )
 def test_draws_that_cannot_be_are_refused(textile, train, message):
     with pytest.raises(ValueError, match=message):
-        draw(textile, train, {"local": 1})
+        draw_images(textile, train, {"local": 1})
 
 
 def test_shares_follow_the_weights_and_leave_twice_as_many(textile):
-    assert share_out(textile, 24, {"nominal": 2}) == {"global": 6, "local": 6, "nominal": 12 - 2}
-    assert share_out(textile, 1, {}) == {"global": 1, "local": 1, "nominal": 1}
+    assert share_out_labels(textile, 24, {"nominal": 2}) == {"global": 6, "local": 6, "nominal": 12 - 2}
+    assert share_out_labels(textile, 1, {}) == {"global": 1, "local": 1, "nominal": 1}

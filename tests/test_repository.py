@@ -23,20 +23,18 @@ from packaging.version import Version
 PACKAGE = ROOT / "effnet_helpers"
 # Lowest first; a room imports from lower floors, and from itself.
 FLOORS = (
-    {"allocation", "array_store", "cache", "network", "specs", "torch_file"},
-    {"variants"},
+    {"records"},
+    {"variants", "imagenet", "specs"},
     {"machine"},
     {"runtime"},
-    {"preprocessing", "weights", "lite", "blocks", "runners"},
-    {"imagenet", "model_files", "converters"},
+    {"preprocessing"},
     {"models", "data"},
-    {"features", "devices"},
-    {"callbacks", "prefix"},
-    {"training", "heads", "regions", "evaluation", "prediction", "export"},
+    {"evaluation"},
+    {"training", "export"},
     {"plotting"},
     {"course"},
 )
-MAY_IMPORT_TENSORFLOW = {"features", "preprocessing", "data", "runtime", "converters", "runners"}
+MAY_IMPORT_TENSORFLOW = {"preprocessing", "data", "runtime", "export"}
 # The brackets keep this file from breaking its own rule.
 REGISTRY = re.compile(
     "|".join((r"pypi\.(org|io)", "python" + "hosted", r"(conda\.)?anaconda\.(org|com)", "index" + "-url"))
@@ -213,6 +211,63 @@ def test_imports_go_down(path):
     rooms, others = imported_rooms(path.read_text(encoding="utf-8"))
     assert [other for other in rooms if other != room and floor(other) >= floor(room)] == []
     assert "tensorflow" not in others or room in MAY_IMPORT_TENSORFLOW
+
+
+def offered(room):
+    """Returns the names that a room's door offers."""
+    for node in ast.parse((PACKAGE / room / "__init__.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "__all__":
+            return ast.literal_eval(node.value)
+    return []
+
+
+ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "course")
+
+
+def past_the_door(source, own_room=None):
+    """Returns what a module takes from inside another room, or by a name that its door does not offer."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("effnet_helpers."):
+            room, _, file = node.module.removeprefix("effnet_helpers.").partition(".")
+            if room in ROOMS and room != own_room:
+                found += [f"{room}.{file}"] if file else []
+                found += [
+                    f"{room}.{alias.name}" for alias in node.names if not file and alias.name not in offered(room)
+                ]
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name.count(".") > 1]
+    return found
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_rooms_are_entered_by_their_door(path):
+    assert past_the_door(path.read_text(encoding="utf-8"), room_of(path)) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks" / "src").rglob("*.py")), ids=lambda path: path.stem)
+def test_lessons_import_rooms_never_files_inside_them(path):
+    assert past_the_door(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_offers_what_is_its_own_and_nothing_else(room):
+    door = ast.parse((PACKAGE / room / "__init__.py").read_text(encoding="utf-8"))
+    imports = [node for node in door.body if isinstance(node, ast.ImportFrom)]
+    assert {node.module.rpartition(".")[0] for node in imports} == {f"effnet_helpers.{room}"}
+    assert sorted(alias.name for node in imports for alias in node.names) == sorted(offered(room))
+    assert all(isinstance(node, ast.ImportFrom | ast.Assign | ast.Expr) for node in door.body), "a door, no code"
+
+
+def test_a_way_past_a_door_is_noticed():
+    source = "from effnet_helpers.data.scan import scan\nfrom effnet_helpers.data import load, scan"
+    assert past_the_door(source) == ["data.scan", "data.scan"]
+    assert past_the_door(source, "data") == []
+    assert past_the_door("import effnet_helpers.data.scan") == ["effnet_helpers.data.scan"]
+
+
+def test_few_files_are_loose():
+    assert len([path for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")]) <= 8
 
 
 def test_imports_are_found_in_every_form():

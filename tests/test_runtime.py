@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from effnet_helpers import runtime
+from effnet_helpers import machine, records, runtime
 
 import keras
 import numpy as np
@@ -102,7 +102,7 @@ def test_real_start_and_first_operation_are_silent():
 def test_notebook_start_is_silent_and_records_leave_their_mime(run_cells):
     start, record, planted, pause = run_cells(
         "from effnet_helpers import runtime\nimport tensorflow as tf\nx = tf.zeros(3) + 1",
-        "runtime.record('val_accuracy', 0.81253)",
+        "records.record('val_accuracy', 0.81253)",
         f"import os\nwith runtime.filtered_stderr():\n    written = os.write(2, {(UNKNOWN + KNOWN).encode()!r})",
     ).cells
     assert start.outputs == []
@@ -170,9 +170,9 @@ def test_machine_names_its_gpus():
 
 
 def test_check():
-    runtime.check(True, "epochs", 3, "a positive integer")
+    records.expect(True, "epochs", 3, "a positive integer")
     with pytest.raises(ValueError, match=r"^epochs: expected a positive integer\. Received: 'three'$"):
-        runtime.check(False, "epochs", "three", "a positive integer")
+        records.expect(False, "epochs", "three", "a positive integer")
 
 
 @pytest.mark.parametrize(
@@ -188,23 +188,23 @@ def test_check():
     ],
 )
 def test_record_prints_outside_a_notebook(capsys, value, text):
-    runtime.record("figure", value)
+    records.record("figure", value)
     assert capsys.readouterr().out == f"figure = {text}\n"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan"), None, [1], np.zeros(2), 1j])
 def test_record_refuses_values_that_are_no_figure(value):
     with pytest.raises(ValueError, match=r"record 'x': expected a finite number, a string or a truth value"):
-        runtime.record("x", value)
+        records.record("x", value)
 
 
 @pytest.mark.parametrize("name", ["val accuracy", "", "1st", 3])
 def test_record_refuses_names_that_are_no_identifier(name):
     with pytest.raises(ValueError, match="name of a record: expected a Python identifier"):
-        runtime.record(name, 1)
+        records.record(name, 1)
 
 
 def test_cache_dir_is_the_one_asked_for(monkeypatch, tmp_path):
     monkeypatch.setenv("EFFNET_CACHE", str(tmp_path / "new" / "cache"))
-    assert runtime.cache_dir() == (tmp_path / "new" / "cache").resolve()
-    assert runtime.cache_dir().is_dir()
+    assert machine.cache_dir() == (tmp_path / "new" / "cache").resolve()
+    assert machine.cache_dir().is_dir()

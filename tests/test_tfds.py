@@ -9,8 +9,9 @@ import tarfile
 import threading
 import time
 
-from effnet_helpers import data, imagenet, models, network
+from effnet_helpers import data, imagenet, models
 from effnet_helpers.data import tfds, tfds_prepare
+from effnet_helpers.machine import network
 from effnet_helpers.preprocessing import load_image
 
 import mini_tfds

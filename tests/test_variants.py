@@ -1,7 +1,7 @@
 """The family's facts against the networks that are built, and against an independent count."""
 
 from effnet_helpers import models
-from effnet_helpers.blocks import stochastic_depth_layers
+from effnet_helpers.models.blocks import stochastic_depth_layers
 from effnet_helpers.variants import VARIANTS, Variant, get_variant
 
 import keras

@@ -6,8 +6,10 @@ import struct
 from collections import OrderedDict
 from pathlib import Path
 
-from effnet_helpers import models, network, weights
-from effnet_helpers.torch_file import WeightsError, read_torch_file
+from effnet_helpers import models
+from effnet_helpers.machine import network
+from effnet_helpers.models import weights
+from effnet_helpers.models.torch_file import WeightsError, read_torch_file
 from effnet_helpers.variants import get_variant
 
 import h5py

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from effnet_helpers.machine import DEFAULT, NOTE, OK, PROBLEM, Needs, Report
+from effnet_helpers.machine import DEFAULT, NOTE, OK, PROBLEM, Needs, Readiness
 from effnet_helpers.variants import VARIANTS
 
 from rich.markup import escape
@@ -44,7 +44,7 @@ def needs(root: Path, profile: str) -> Needs:
     return Needs(profile, tuple(weights), tuple(datasets))
 
 
-def table(report: Report) -> Table:
+def table(report: Readiness) -> Table:
     """One line for each finding, and one below it for what helps."""
     lines = Table.grid(padding=(0, 2, 0, 0))
     for finding in report.findings:

@@ -149,8 +149,6 @@ def build(
 def check(profile: Profile = "quick", root: Root = ROOT) -> None:
     """Says in seconds, without network, whether this computer can run a profile, and what helps where it cannot."""
     with _exit_codes():
-        from concurrent.futures import ThreadPoolExecutor
-
         try:
             from effnet_helpers import machine
         except ModuleNotFoundError as error:
@@ -159,8 +157,7 @@ def check(profile: Profile = "quick", root: Root = ROOT) -> None:
         from effnet_helpers.course.check import needs, table
 
         root = root.resolve()
-        loading = ThreadPoolExecutor().submit(machine.facts.tensorflow)  # while the profile is read
-        report = machine.check(needs(root, profile), root, loading.result)
+        report = machine.check_computer(needs(root, profile), root)
         console = Console()
         console.print(table(report))
         console.print(report.summary, highlight=False)
@@ -177,7 +174,7 @@ def audit(
     """Reads every picture of a collection once: what cannot be used, is odd, is there twice. Changes nothing."""
     with _exit_codes():
         from effnet_helpers.course.display import audit_table, count_progress
-        from effnet_helpers.data.audit import audit as audit_pictures
+        from effnet_helpers.data import audit as audit_pictures
 
         console = Console()
         try:
@@ -216,7 +213,7 @@ def predict(
 def clean_cache() -> None:
     """Deletes the cache of features, activations and decoded images (EFFNET_CACHE, or the user's cache folder)."""
     with _exit_codes():
-        from effnet_helpers.cache import clear_cache
+        from effnet_helpers.machine import clear_cache
 
         try:
             path, size = clear_cache()

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from effnet_helpers.allocation import environment
+from effnet_helpers.machine import kernel_environment
+from effnet_helpers.records import RECORD_MIME
 
 import nbformat
 import papermill
@@ -22,7 +23,6 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from papermill.exceptions import PapermillExecutionError
 
-RECORD_MIME = "application/vnd.effnet.record+json"  # what runtime.record leaves in a notebook
 INTERRUPTED = "interrupted"
 MAX_ERROR_LENGTH = 700
 MEMORY_SAMPLE_SECONDS = 0.2
@@ -125,7 +125,7 @@ def _kernel_manager_class(stream: IO[str]) -> type[AsyncKernelManager]:
     class KernelManager(AsyncKernelManager):
         @property
         def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(**get_kernel_dict(), env=environment())
+            return KernelSpec(**get_kernel_dict(), env=kernel_environment())
 
         async def start_kernel(self, **options: Any) -> None:
             await super().start_kernel(stdout=stream, stderr=stream, **options)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from effnet_helpers import models, plotting, prediction
+from effnet_helpers import export, models, plotting
 from effnet_helpers.course.display import count_progress
-from effnet_helpers.data.scan import shown
+from effnet_helpers.data import printable
 
 import numpy as np
 from rich.console import Console
@@ -19,9 +19,7 @@ SHEET = 20  # pictures on the contact sheet
 LISTED = 10  # unreadable files that are named in the terminal; the table has all of them
 
 
-def predict(
-    model_path: Path, paths: Sequence[Path], out: Path, batch_size: int, console: Console
-) -> prediction.Summary:
+def predict(model_path: Path, paths: Sequence[Path], out: Path, batch_size: int, console: Console) -> export.Summary:
     """Predicts pictures with a saved model and writes `out` and a PNG beside it with the least certain ones.
 
     Args:
@@ -39,10 +37,10 @@ def predict(
     """
     if out.suffix.lower() != ".csv":
         raise ValueError(f"The table's name must end in .csv. Received: {str(out)!r}")
-    found = prediction.find_pictures(paths)
+    found = export.find_pictures(paths)
     model, card = models.load(model_path)
     with count_progress("predicting", console) as progress:
-        summary = prediction.predict_to_csv(
+        summary = export.predict_to_csv(
             model, card, found, out, batch_size=batch_size, least_certain=SHEET, progress=progress
         )
     console.print(_table(summary))
@@ -58,33 +56,31 @@ def predict(
     return summary
 
 
-def _table(summary: prediction.Summary) -> Table:
+def _table(summary: export.Summary) -> Table:
     table = Table("predicted", Column("pictures", justify="right"))
     for name, count in summary.counts.items():
         table.add_row(escape(name), f"{count:,}")
     return table
 
 
-def _sentences(summary: prediction.Summary, found: prediction.Found, out: Path) -> Iterator[str]:
+def _sentences(summary: export.Summary, found: export.Found, out: Path) -> Iterator[str]:
     yield f"{sum(summary.counts.values()):,} of {len(found.files):,} pictures predicted: {out}"
     for what, entries in (("could not be read", summary.problems), ("passed over", found.others)):
         if entries:
             yield f"{len(entries):,} {what}:"
-            yield from (f"  {shown(name)}: {reason}" for name, reason in entries[:LISTED])
+            yield from (f"  {printable(name)}: {reason}" for name, reason in entries[:LISTED])
         if len(entries) > LISTED:
             yield f"  … and {len(entries) - LISTED:,} more"
 
 
-def _least_certain(
-    summary: prediction.Summary, found: prediction.Found, card: Any
-) -> tuple[list[np.ndarray], list[str]]:
+def _least_certain(summary: export.Summary, found: export.Found, card: Any) -> tuple[list[np.ndarray], list[str]]:
     images, titles = [], []
     for answer in summary.least_certain:
         try:
-            images.append(prediction.read_pixels(card, found.files[answer.index]))
+            images.append(export.read_pixels(card, found.files[answer.index]))
         except ValueError:  # gone since it was predicted
             continue
-        name = _short(shown(found.files[answer.index].name), 20)
+        name = _short(printable(found.files[answer.index].name), 20)
         titles.append(f"{_short(answer.predicted, 14)} {answer.probability:.2f}\n{name}")
     return images, titles
 

@@ -151,10 +151,13 @@ def _parameter_line_problem(line: str) -> str | None:
 
 def _shown_function_problems(source: str, name: str) -> list[str]:
     module, _, function = name.rpartition(".")
-    path = ROOT.joinpath(*module.split(".")).with_suffix(".py")  # read, not imported: that would load TensorFlow
-    if not path.exists():
+    place = ROOT.joinpath(*module.split("."))  # a room or a loose file; read, not imported: that would load TensorFlow
+    files = sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    if not all(file.exists() for file in files):
         return [f"the package has no module {module}"]
-    package = _functions(path.read_text(encoding="utf-8"))
+    package = {}
+    for file in files:
+        package |= _functions(file.read_text(encoding="utf-8"))
     shown = _functions(source)
     if function not in package:
         return [f"{module} does not define it"]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import IO
 
-from effnet_helpers.cache import cache_dir
+from effnet_helpers.machine import cache_dir
 
 MAX_BYTES = 200 * 10**9  # ImageNet-1k takes about 150
 MAX_FILES = 2_000_000
@@ -36,7 +36,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 FORMATS = "zip, tar, tar.gz, tar.bz2, tar.xz"
 
 
-def extract(path: str | os.PathLike, *, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES) -> Extracted:
+def extract_archive(path: str | os.PathLike, *, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES) -> Extracted:
     """Unpacks an archive into the cache, or finds it there by its content, unpacked before.
 
     Regular files and folders are unpacked and nothing else. What is a link, a device or a pipe, has a path that leads

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from effnet_helpers.data.collect import FEWEST_IMAGES
-from effnet_helpers.data.records import Entry, Listing
-from effnet_helpers.data.scan import Scanned, scan, shown
+from effnet_helpers.data.listing import Entry, Listing
+from effnet_helpers.data.scan import Scanned, printable, scan
 from effnet_helpers.data.similar import similar_pairs
 from effnet_helpers.data.sources import list_files, spec_of_path
 
@@ -156,7 +156,12 @@ def audit(spec: str | os.PathLike, *, progress: Callable[[int, int], None] | Non
 
 def _finding(kind: str, file: str, detail: str = "", class_name: str = "", split: str | None = None) -> dict[str, str]:
     severity, cure = KINDS[kind].severity, KINDS[kind].cure
-    columns = {"file": shown(file), "class": shown(class_name), "split": split or "", "detail": shown(detail)}
+    columns = {
+        "file": printable(file),
+        "class": printable(class_name),
+        "split": split or "",
+        "detail": printable(detail),
+    }
     return {"severity": severity, "finding": kind, **columns, "cure": cure}
 
 

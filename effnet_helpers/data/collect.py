@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from effnet_helpers.data.records import Collection, ImageFiles, Listing
-from effnet_helpers.data.scan import scan, shown
+from effnet_helpers.data.listing import Collection, ImageFiles, Listing
+from effnet_helpers.data.scan import printable, scan
 from effnet_helpers.preprocessing import FORMATS
 
 import numpy as np
@@ -27,7 +27,7 @@ def collect(listing: Listing) -> Collection:
     """
     entries = sorted(listing.entries, key=lambda entry: entry.name)
     labels = [listing.class_names.index(entry.class_name) for entry in entries]
-    files, left_out = inspect(listing.root, [entry.name for entry in entries], labels)
+    files, left_out = keep_readable(listing.root, [entry.name for entry in entries], labels)
     readable = set(files.names)
     entries = [entry for entry in entries if entry.name in readable]
     collection = Collection(
@@ -45,7 +45,7 @@ def collect(listing: Listing) -> Collection:
     return collection
 
 
-def inspect(root: Path, names: list[str], labels: list[int]) -> tuple[ImageFiles, tuple[tuple[str, str], ...]]:
+def keep_readable(root: Path, names: list[str], labels: list[int]) -> tuple[ImageFiles, tuple[tuple[str, str], ...]]:
     """Decodes every file once and keeps those that can be read.
 
     Args:
@@ -77,7 +77,7 @@ def _check_classes(collection: Collection) -> None:
     counts = np.bincount(labels, minlength=len(collection.class_names))
     too_small = [f"{name!r} has {n}" for name, n in zip(collection.class_names, counts, strict=True) if n < fewest]
     if too_small:
-        reasons = "".join(f"\n  {shown(name)}: {reason}" for name, reason in collection.left_out[:20])
+        reasons = "".join(f"\n  {printable(name)}: {reason}" for name, reason in collection.left_out[:20])
         raise ValueError(
             f"Every class needs {fewest} readable images or more, {where}. Formats that work: {', '.join(FORMATS)}. "
             f"Received: {', '.join(too_small)} in {collection.name!r}"

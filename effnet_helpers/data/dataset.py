@@ -11,7 +11,7 @@ from pathlib import Path
 
 from effnet_helpers import preprocessing
 from effnet_helpers.data import pipeline, pixels
-from effnet_helpers.data.records import ImageFiles, PassedOver, Provenance
+from effnet_helpers.data.listing import ImageFiles, PassedOver, Provenance
 from effnet_helpers.data.splits import limit_by_hash
 
 import numpy as np
@@ -97,7 +97,7 @@ class ImageDataset:
             augment: Arguments of `preprocessing.augment` as a dictionary, or a function `(images, seed) -> images`,
                 applied to each batch with a seed of its own. Augment for training only.
             cache: Whether to keep the resized images as uint8 (`3 * image_size**2` bytes each) from the first such call
-                on: in memory or in a file, where there is room, see `pixels.keep`. Batches are the same with and
+                on: in memory or in a file, where there is room, see `pixels.keep_pixels`. Batches are the same with and
                 without.
             seed: Decides orders and augmentation of all epochs. Not the seed of the splits.
 
@@ -172,9 +172,9 @@ class ImageDataset:
         return self.splits[split]
 
     def _pixels(self, split: str) -> np.ndarray | None:
-        """All images of a split as `pixels.keep` keeps them, asked for once."""
+        """All images of a split as `pixels.keep_pixels` keeps them, asked for once."""
         if split not in self._kept:
-            self._kept[split] = pixels.keep(
+            self._kept[split] = pixels.keep_pixels(
                 self._files(split), self.image_size, self.resize_mode, self.fingerprint(split)
             )
         return self._kept[split]

@@ -11,7 +11,7 @@ from effnet_helpers.data.splits import hash_key
 import numpy as np
 
 
-def share_out(dataset: ImageDataset, count: int, weights: Mapping[str, float]) -> dict[str, int]:
+def share_out_labels(dataset: ImageDataset, count: int, weights: Mapping[str, float]) -> dict[str, int]:
     """Shares out a number of images among the classes.
 
     Args:
@@ -20,7 +20,8 @@ def share_out(dataset: ImageDataset, count: int, weights: Mapping[str, float]) -
         weights: Name of a class to its weight; 1 for a class that is not named.
 
     Returns:
-        Name of a class to its share: at most a third of its images, so that `draw` finds twice as many for testing.
+        Name of a class to its share: at most a third of its images, so that `draw_images` finds twice as many
+        to test on.
     """
     labels = np.concatenate([dataset.labels(split) for split in SPLITS])
     there_are = np.bincount(labels, minlength=dataset.num_classes) // 3
@@ -29,7 +30,9 @@ def share_out(dataset: ImageDataset, count: int, weights: Mapping[str, float]) -
     return {name: min(n, int(most)) for name, n, most in zip(dataset.class_names, wanted, there_are, strict=True)}
 
 
-def draw(dataset: ImageDataset, train: Mapping[str, int], test: Mapping[str, int], seed: int = 0) -> ImageDataset:
+def draw_images(
+    dataset: ImageDataset, train: Mapping[str, int], test: Mapping[str, int], seed: int = 0
+) -> ImageDataset:
     """Draws images for training and others for testing, so many of each class, from all splits together.
 
     The test images come first, so that they are the same for any number of training images; a larger number of these

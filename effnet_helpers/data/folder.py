@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from effnet_helpers.data.records import Entry, Listing, PassedOver, Provenance
-from effnet_helpers.data.scan import is_hidden, walk
+from effnet_helpers.data.listing import Entry, Listing, PassedOver, Provenance
+from effnet_helpers.data.scan import is_hidden, list_pictures
 
 import pandas as pd
 
@@ -46,7 +46,7 @@ def list_folder(path: str | os.PathLike, name: str | None = None, provenance: Pr
         for child in sorted(parent.iterdir()):
             relative = child.relative_to(root).as_posix()
             if child.is_dir() and not is_hidden(child.name):
-                pictures, others = walk(root, relative)
+                pictures, others = list_pictures(root, relative)
                 entries += [Entry(picture, child.name, split) for picture in pictures]
                 passed_over += others
                 class_folders.append(child.name)

@@ -10,9 +10,8 @@ import itertools
 import time
 from collections.abc import Callable
 
-from effnet_helpers import preprocessing, runtime
-from effnet_helpers.data.records import ImageFiles
-from effnet_helpers.machine import facts
+from effnet_helpers import machine, preprocessing, runtime
+from effnet_helpers.data.listing import ImageFiles
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +20,7 @@ ORDER, AUGMENTATION = 0, 1  # two streams of random numbers that must not repeat
 AHEAD = 2  # batches made ready while the network works
 
 
-def decoded(files: ImageFiles) -> tf.data.Dataset:
+def decoded_images(files: ImageFiles) -> tf.data.Dataset:
     """Reads and decodes images, in parallel and in order: the first stage by itself, to look at or to time.
 
     Args:
@@ -36,10 +35,10 @@ def decoded(files: ImageFiles) -> tf.data.Dataset:
         return tf.ensure_shape(image, (None, None, 3))
 
     indices = tf.data.Dataset.range(len(files))
-    return without_autotuning(indices.map(read, num_parallel_calls=facts.usable_cores(), deterministic=True))
+    return without_autotuning(indices.map(read, num_parallel_calls=machine.usable_cores(), deterministic=True))
 
 
-def resized(files: ImageFiles, image_size: int, resize_mode: str = "crop") -> tf.data.Dataset:
+def resized_images(files: ImageFiles, image_size: int, resize_mode: str = "crop") -> tf.data.Dataset:
     """Reads, decodes and resizes images: the first two stages by themselves.
 
     Args:
@@ -92,7 +91,7 @@ def from_files(
 
     # A batch is read by one call into Python, and several batches at once: a call for each image costs as much again.
     indices = _order(files.labels, shuffle, balanced, seed).batch(batch_size)
-    batches = indices.map(batch, num_parallel_calls=facts.usable_cores(), deterministic=True)
+    batches = indices.map(batch, num_parallel_calls=machine.usable_cores(), deterministic=True)
     return without_autotuning(batches.prefetch(AHEAD))
 
 

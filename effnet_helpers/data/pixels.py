@@ -7,12 +7,10 @@ import shutil
 import warnings
 from collections.abc import Iterator
 
-from effnet_helpers import array_store
-from effnet_helpers.array_store import CacheWarning
-from effnet_helpers.cache import cache_dir
+from effnet_helpers import machine
 from effnet_helpers.data import pipeline
-from effnet_helpers.data.records import ImageFiles
-from effnet_helpers.machine import facts
+from effnet_helpers.data.listing import ImageFiles
+from effnet_helpers.machine import CacheWarning, cache_dir
 
 import numpy as np
 
@@ -20,7 +18,7 @@ MEMORY_SHARE = 0.25  # of the memory that is available now; the rest is for the 
 DISK_SHARE = 0.5  # of what is free on the disk of the cache
 
 
-def keep(files: ImageFiles, image_size: int, resize_mode: str, key: str) -> np.ndarray | None:
+def keep_pixels(files: ImageFiles, image_size: int, resize_mode: str, key: str) -> np.ndarray | None:
     """Reads all images once and keeps them where there is room.
 
     They are kept in memory if they take no more than `MEMORY_SHARE` of what is available, else in a file in the cache
@@ -39,16 +37,16 @@ def keep(files: ImageFiles, image_size: int, resize_mode: str, key: str) -> np.n
     shape = (len(files), image_size, image_size, 3)
     size = math.prod(shape)
     images = _batches(files, image_size, resize_mode)
-    available = facts.memory()[1] * 2**30
+    available = machine.memory_gb()[1] * 2**30
     if size <= available * MEMORY_SHARE:
         return _in_memory(images, shape)
     path = cache_dir() / "pixels" / f"{key}.npy"
-    found = array_store.read(path, shape, "uint8")
+    found = machine.read_array(path, shape, "uint8")
     if found is not None:
         return found
     free = shutil.disk_usage(path.parent.parent).free
     if size <= free * DISK_SHARE:
-        return array_store.write(path, shape, "uint8", images)
+        return machine.write_array(path, shape, "uint8", images)
     warnings.warn(
         f"{len(files):,} decoded images take {size / 2**30:,.1f} GB, too much for the memory "
         f"({available / 2**30:,.1f} GB available) and for the disk of the cache ({free / 2**30:,.1f} GB free), so they "

@@ -1,7 +1,7 @@
 """Files of pictures: found on disk, each read once from end to end, and what is odd about it noted.
 
-Nothing is passed over in silence: whatever `walk` meets comes back either as a picture or with the reason why not, and
-whatever `scan` reads comes back with its oddities, among them those that `preprocessing.read_rgb` repairs on the fly.
+Nothing is passed over in silence: whatever `list_pictures` meets comes back either as a picture or with the reason why
+not, and whatever `scan` reads comes back with its oddities, among them those that `preprocessing.read_rgb` repairs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from effnet_helpers.data.records import PassedOver
+from effnet_helpers.data.listing import PassedOver
 from effnet_helpers.preprocessing import FORMATS, why_unreadable
 
 import imagehash
@@ -66,7 +66,7 @@ class Scanned:
     look: int | None = None
 
 
-def walk(root: Path, below: str = "") -> tuple[list[str], list[PassedOver]]:
+def list_pictures(root: Path, below: str = "") -> tuple[list[str], list[PassedOver]]:
     """Lists the pictures in a folder and its subfolders.
 
     Links to folders are followed, unless they lead back to a folder on the way.
@@ -141,7 +141,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM_FILES
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     """Returns a name with everything escaped that cannot be printed: line breaks, bytes that are no UTF-8."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 

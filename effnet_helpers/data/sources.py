@@ -7,15 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from effnet_helpers.data import tfds
-from effnet_helpers.data.archives import extract
+from effnet_helpers.data.archives import extract_archive
 from effnet_helpers.data.collect import collect
 from effnet_helpers.data.folder import list_folder, list_table
-from effnet_helpers.data.records import Collection, Entry, Listing, PassedOver, Provenance
-from effnet_helpers.specs import FORMS, parse_spec
+from effnet_helpers.data.listing import Collection, Entry, Listing, PassedOver, Provenance
+from effnet_helpers.specs import parse_spec
 
 import conformal_clip_data
-
-__all__ = ["FORMS", "find", "list_files", "parse_spec", "spec_of_path"]
 
 TEXTILE = Provenance(
     title="Simulated woven textile",
@@ -26,7 +24,7 @@ TEXTILE = Provenance(
 )
 
 
-def find(spec: str, limit_per_class: int | None = None) -> Collection:
+def find_collection(spec: str, limit_per_class: int | None = None) -> Collection:
     """Finds the images that a specification names.
 
     Args:
@@ -68,7 +66,7 @@ def list_files(spec: str) -> Listing:
     path = Path(argument).expanduser()
     if not path.is_file():
         return list_folder(argument)
-    extracted = extract(path)
+    extracted = extract_archive(path)
     listing = list_folder(extracted.root, name=path.name.partition(".")[0])
     skipped = tuple(PassedOver(name, "unsafe", reason) for name, reason in extracted.skipped)
     return replace(listing, passed_over=listing.passed_over + skipped)

@@ -18,11 +18,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from effnet_helpers import imagenet, runtime
-from effnet_helpers.data.collect import inspect
-from effnet_helpers.data.records import Collection, ImageFiles, PassedOver, Provenance
-from effnet_helpers.data.tfds_prepare import NotPreparedError as NotPreparedError  # part of this module's interface
-from effnet_helpers.data.tfds_prepare import damaged, first_line, import_tfds, prepare
+from effnet_helpers import imagenet, machine
+from effnet_helpers.data.collect import keep_readable
+from effnet_helpers.data.listing import Collection, ImageFiles, PassedOver, Provenance
+from effnet_helpers.data.tfds_prepare import (
+    damaged,
+    first_line,
+    import_tfds,
+    prepare,
+)
 
 import numpy as np
 import tensorflow as tf
@@ -152,7 +156,7 @@ def _written_out(
     """Writes a prepared set out as image files, once, and returns their folder and what is known of them."""
     # The description of a prepared set changes with its contents, so that two sets of one name are never mixed up.
     state = sha256((Path(builder.data_path) / "dataset_info.json").read_bytes()).hexdigest()[:12]
-    root = runtime.cache_dir() / "tfds" / f"{builder.info.full_name.replace('/', '-')}-{state}"
+    root = machine.cache_dir() / "tfds" / f"{builder.info.full_name.replace('/', '-')}-{state}"
     if limit_per_class is not None and not (root / INDEX).exists():  # the whole set would do as well
         root = root.with_name(f"{root.name}-first{limit_per_class}")
     if not (root / INDEX).exists():
@@ -190,7 +194,7 @@ def _write_images(
             if limit_per_class is not None and taken.min() >= limit_per_class:
                 break
     order = sorted(range(len(names)), key=names.__getitem__)
-    files, left_out = inspect(folder, [names[i] for i in order], [labels[i] for i in order])
+    files, left_out = keep_readable(folder, [names[i] for i in order], [labels[i] for i in order])
     index = {
         "names": files.names,
         "labels": files.labels.tolist(),

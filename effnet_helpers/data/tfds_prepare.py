@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from effnet_helpers import network, runtime
+from effnet_helpers import machine, runtime
 
 import tensorflow as tf
 
@@ -49,9 +49,9 @@ def prepare(builder: Any) -> None:
     archives = {url: _archive(builder, url) for url in _wanted(builder) or (() if by_hand else infos)}
     size = _size(infos, archives or infos)
     absent = [url for url, path in archives.items() if path is None]
-    problem = network.why_unreachable(absent[0]) if absent else ""
+    problem = machine.why_unreachable(absent[0]) if absent else ""
     if not problem and (broken := [url for url, path in archives.items() if path and _forget_if_damaged(builder, url)]):
-        why = network.why_unreachable(broken[0])
+        why = machine.why_unreachable(broken[0])
         problem = why and f"{archives[broken[0]].name} is damaged; {why}"
         absent += broken
     if not problem:

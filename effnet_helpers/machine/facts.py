@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from effnet_helpers.machine.places import keras_home, shown
+from effnet_helpers.machine.places import keras_home, without_home
 
 import psutil
 from packaging.requirements import Requirement
@@ -177,7 +177,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-def memory() -> tuple[float, float]:
+def memory_gb() -> tuple[float, float]:
     """Memory in GB (2**30 bytes), in all and available now; a container's limit counts."""
     seen = psutil.virtual_memory()
     total = min([seen.total, *_container_limits()])
@@ -217,7 +217,7 @@ def kernel() -> Kernel | None:
     # For these bare names Jupyter takes its own Python, whatever the path says.
     is_its_own = command in ("python", "python3", f"python3.{sys.version_info.minor}")
     path = Path(sys.executable if is_its_own else shutil.which(command) or command)
-    return Kernel(shown(path, path.name), _same_python(path, Path(sys.executable)))
+    return Kernel(without_home(path, path.name), _same_python(path, Path(sys.executable)))
 
 
 def _same_python(first: Path, second: Path) -> bool:

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from effnet_helpers.cache import cache_dir
+from effnet_helpers.machine.cache import cache_dir
 from effnet_helpers.specs import parse_spec
 from effnet_helpers.variants import get_variant
 
@@ -25,14 +25,14 @@ class Folder:
     error: str = ""
 
 
-def shown(path: Path, name: str) -> str:
+def without_home(path: Path, name: str) -> str:
     """Names a path without telling whose computer this is: relative to the user's home, or by another name."""
     return f"~/{path.relative_to(Path.home()).as_posix()}" if path.is_relative_to(Path.home()) else name
 
 
 def folder(path: Path, name: str) -> Folder:
     """Tries to write where a folder is or will be; `name` stands for it if it lies outside the user's home."""
-    place = shown(path, name)
+    place = without_home(path, name)
     nearest = next(each for each in (path, *path.parents) if each.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):

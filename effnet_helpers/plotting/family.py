@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from effnet_helpers import runtime
+from effnet_helpers import records
 from effnet_helpers.plotting import style
 from effnet_helpers.plotting.style import BLUE, GREEN, GREY, ORANGE, SERIES, SKY, VERMILLION, styled
 
@@ -78,7 +78,7 @@ def latency(table: pd.DataFrame) -> None:
         table: Milliseconds an image; one row a variant (the index), one column a batch size, three at most.
     """
     looks = ((BLUE, ""), (SKY, "//"), (ORANGE, ".."))
-    runtime.check(0 < len(table.columns) <= len(looks), "columns of the latency table", list(table.columns), "1 to 3")
+    records.expect(0 < len(table.columns) <= len(looks), "columns of the latency table", list(table.columns), "1 to 3")
     fig, ax = plt.subplots(figsize=(7.5, 3.4))
     width = 0.8 / len(table.columns)
     for number, ((color, hatch), batch_size) in enumerate(zip(looks, table.columns, strict=False)):
@@ -105,7 +105,7 @@ def throughput(stages: Mapping[str, float]) -> None:
         stages: Images per second by name of the stage, in the order shown.
     """
     names, rates = list(stages), list(stages.values())
-    runtime.check(bool(rates) and min(rates) > 0, "stages", dict(stages), "at least one, all with rates above 0")
+    records.expect(bool(rates) and min(rates) > 0, "stages", dict(stages), "at least one, all with rates above 0")
     fig, ax = plt.subplots(figsize=(7.5, 0.8 + 0.45 * len(stages)))
     bars = ax.barh(names, rates, color=GREEN, height=0.65)
     ax.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=4)
@@ -131,7 +131,7 @@ def schedule(learning_rates: Sequence[float]) -> None:
     Args:
         learning_rates: One value a step, from the first.
     """
-    runtime.check(len(learning_rates) > 0, "learning_rates", learning_rates, "at least one step")
+    records.expect(len(learning_rates) > 0, "learning_rates", learning_rates, "at least one step")
     fig, ax = plt.subplots(figsize=(7.5, 2.8))
     peak = int(np.argmax(learning_rates))
     ax.plot(range(1, len(learning_rates) + 1), learning_rates, color=BLUE, lw=2)

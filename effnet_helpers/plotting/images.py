@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from effnet_helpers import runtime
+from effnet_helpers import records
 from effnet_helpers.plotting import style
 from effnet_helpers.plotting.style import ORANGE, SKY, styled
 
@@ -171,7 +171,7 @@ def activation_maps(
 def _check_lengths(**sequences: Sequence[Any]) -> None:
     lengths = {name: len(values) for name, values in sequences.items()}
     together = " and ".join(lengths)
-    runtime.check(
+    records.expect(
         len(set(lengths.values())) == 1 and 0 not in lengths.values(), together, lengths, "equal lengths above 0"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from effnet_helpers import runtime
+from effnet_helpers import records
 from effnet_helpers.evaluation import Report
 from effnet_helpers.plotting import style
 from effnet_helpers.plotting.style import BLUE, GREY, SERIES, SKY, styled
@@ -33,7 +33,7 @@ def learning_curves(
         ValueError: If a run has neither the metric nor its validation twin.
     """
     runs = {name: _curves(name, history, metric) for name, history in histories.items()}
-    runtime.check(0 < len(runs) <= len(SERIES), "number of runs in one figure", len(runs), f"1 to {len(SERIES)}")
+    records.expect(0 < len(runs) <= len(SERIES), "number of runs in one figure", len(runs), f"1 to {len(SERIES)}")
     fig, ax = plt.subplots(figsize=(7.5, 3.6))
     ends, sentences = [], []
     for (color, marker), (name, curves) in zip(SERIES, runs.items(), strict=False):
@@ -180,7 +180,7 @@ def _curves(name: str, history: Mapping[str, Sequence[float]], metric: str) -> d
     """Picks a metric's two curves out of a history, or the one that is there."""
     keys = {"training": metric, "validation": f"val_{metric}"}
     curves = {split: history[key] for split, key in keys.items() if len(history.get(key, ()))}
-    runtime.check(bool(curves), f"history of {name!r}", sorted(history), f"values of {metric!r} or 'val_{metric}'")
+    records.expect(bool(curves), f"history of {name!r}", sorted(history), f"values of {metric!r} or 'val_{metric}'")
     return curves
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from effnet_helpers import runtime
+from effnet_helpers import records
 from effnet_helpers.plotting import style
 from effnet_helpers.plotting.style import BLUE, GREY, ORANGE, SKY, styled
 
@@ -28,7 +28,7 @@ def serving(table: pd.DataFrame) -> None:
         ValueError: If there is no row, or a time or size is not above 0.
     """
     values = table[["milliseconds", "megabytes"]]
-    runtime.check(len(table) > 0 and bool((values > 0).all(axis=None)), "table", values.to_dict(), "rows above 0")
+    records.expect(len(table) > 0 and bool((values > 0).all(axis=None)), "table", values.to_dict(), "rows above 0")
     looks = [LOOKS.get(precision, (GREY, "\\\\")) for precision in table["precision"]]
     height = 1.3 + 0.38 * len(table)
     fig, (times, sizes) = plt.subplots(1, 2, figsize=(9, height), sharey=True, width_ratios=(3, 2))
@@ -61,7 +61,7 @@ def growth(table: pd.DataFrame) -> None:
         fixed = {other: value for other, value in common.items() if other != column}
         parts[column] = table[(table[list(fixed)] == pd.Series(fixed)).all(axis=1)].sort_values(column)
         received = parts[column][column].tolist()
-        runtime.check(len(received) > 1, column, received, "two values or more, all else being equal")
+        records.expect(len(received) > 1, column, received, "two values or more, all else being equal")
     fig, axes = plt.subplots(2, 3, figsize=(9, 4.6), sharey="row")
     sentences = []
     for (column, label), (time, memory) in zip(varied.items(), axes.T, strict=True):

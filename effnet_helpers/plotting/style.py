@@ -12,7 +12,7 @@ import os
 import warnings
 from pathlib import Path
 
-from effnet_helpers import runtime
+from effnet_helpers import records
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -47,8 +47,8 @@ def show(fig: Figure, alt: str) -> None:
         ValueError: If `alt` is empty.
     """
     try:
-        runtime.check(bool(alt.strip()), "alt", alt, "a sentence that says what the figure shows")
-        if runtime.in_ipython():
+        records.expect(bool(alt.strip()), "alt", alt, "a sentence that says what the figure shows")
+        if records.in_ipython():
             from IPython.display import display
 
             data = {"image/png": base64.b64encode(_png(fig)).decode("ascii"), "text/plain": alt}

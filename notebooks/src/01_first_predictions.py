@@ -26,8 +26,8 @@
 import warnings
 from typing import Optional
 
-from effnet_helpers import machine, models, plotting, runtime
-from effnet_helpers.data.photos import sample_photos
+from effnet_helpers import machine, models, plotting, records, runtime
+from effnet_helpers.data import sample_photos
 from effnet_helpers.preprocessing import load_image
 from effnet_helpers.variants import get_variant
 
@@ -35,7 +35,7 @@ import numpy as np
 import pandas as pd
 
 print(runtime.describe())
-print(machine.check())
+print(machine.check_computer())
 
 # %% [markdown]
 # Everything you may want to change is in the next cell. To run the whole page with other values, change them here, or
@@ -52,7 +52,7 @@ seed: int = 0  # for everything drawn at random
 
 # %%
 facts = get_variant(variant)
-runtime.check(isinstance(top, int) and 1 <= top <= 10, "top", top, "a whole number from 1 to 10")
+records.expect(isinstance(top, int) and 1 <= top <= 10, "top", top, "a whole number from 1 to 10")
 runtime.set_seed(seed)
 photos = sample_photos() | ({"your photo": photo} if photo else {})
 originals = [load_image(path) for path in photos.values()]
@@ -224,10 +224,10 @@ except (OSError, ValueError) as error:
 # %%
 cat = next(iter(predictions))
 cat_probability = sum(guess.probability for guess in cat if guess.class_name in ("Egyptian cat", "tiger cat", "tabby"))
-runtime.record("cat_probability", cat_probability)
-runtime.record("largest_difference", difference)
+records.record("cat_probability", cat_probability)
+records.record("largest_difference", difference)
 if facts.name == "Lite0" and top >= 3:
-    runtime.check(cat_probability > 0.8, "probability of a cat", cat_probability, "above 0.8 with Lite0")
+    records.expect(cat_probability > 0.8, "probability of a cat", cat_probability, "above 0.8 with Lite0")
 
 # %% [markdown]
 # ## Recap

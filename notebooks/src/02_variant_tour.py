@@ -21,8 +21,8 @@
 # %%
 import time
 
-from effnet_helpers import models, plotting, runtime
-from effnet_helpers.data.photos import sample_photos
+from effnet_helpers import models, plotting, records, runtime
+from effnet_helpers.data import sample_photos
 from effnet_helpers.preprocessing import load_image
 from effnet_helpers.variants import COMPOUND_ALPHA, COMPOUND_BETA, COMPOUND_GAMMA, RECIPES, VARIANTS, get_variant
 
@@ -48,7 +48,7 @@ seed: int = 0  # for random weights and everything else drawn at random
 # %%
 for name in (*tour, *timed, depth_variant):
     get_variant(name)
-runtime.check(isinstance(repeats, int) and repeats >= 1, "repeats", repeats, "a whole number from 1 up")
+records.expect(isinstance(repeats, int) and repeats >= 1, "repeats", repeats, "a whole number from 1 up")
 runtime.set_seed(seed)
 
 # %% [markdown]
@@ -88,8 +88,8 @@ shown.rename(
 # %%
 ratios = family["multiply_adds"] / family["published"]
 print(f"counted to published multiply-adds: {ratios.min():.3f} to {ratios.max():.3f}")
-runtime.record("largest_ratio", float(ratios.max()))
-runtime.record("smallest_ratio", float(ratios.min()))
+records.record("largest_ratio", float(ratios.max()))
+records.record("smallest_ratio", float(ratios.min()))
 
 # %% [markdown]
 # Every step up the family costs more, and on the whole gains less:
@@ -197,7 +197,7 @@ for rate in (0.0, 0.2, 0.4):
 # %%
 for rate, spread in spreads.items():
     print(f"drop_connect_rate {rate}: the features spread by {spread:.4f}")
-runtime.check(spreads[0.0] < 1e-6 < spreads[0.2] < spreads[0.4], "spreads", spreads, "0, then rising with the rate")
+records.expect(spreads[0.0] < 1e-6 < spreads[0.2] < spreads[0.4], "spreads", spreads, "0, then rising with the rate")
 
 # %% [markdown]
 # Set the rate before training: once `fit` has traced its first step, a new rate on a layer changes nothing until the
@@ -280,7 +280,7 @@ cheapest, dearest = timed[0], timed[-1]
 alone, batched = latency.loc[cheapest]
 print(f"{cheapest} takes {alone:.0f} ms for an image alone and {batched:.0f} ms in a batch on this machine;")
 print(f"{dearest} takes {latency.loc[dearest, 32] / batched:.1f} times as long in a batch.")
-runtime.record("ms_per_image", float(latency.loc[cheapest, 32]))
+records.record("ms_per_image", float(latency.loc[cheapest, 32]))
 
 # %% [markdown]
 # A batch keeps the processor's cores busy and pays the cost of a call once, so it is cheaper per image.

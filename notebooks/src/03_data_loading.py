@@ -25,10 +25,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from effnet_helpers import data, plotting, preprocessing, runtime
-from effnet_helpers.data import pipeline
-from effnet_helpers.data.audit import audit
-from effnet_helpers.data.splits import check_classes, hash_key, take_units
+from effnet_helpers import data, plotting, preprocessing, records, runtime
+from effnet_helpers.data import audit, check_classes, hash_key, take_units
 
 import numpy as np
 import pandas as pd
@@ -55,8 +53,8 @@ seed: int = 0  # order of images and augmentation
 # `data.load` checks its own arguments, and says what it received and what would work.
 
 # %%
-runtime.check(isinstance(batch_size, int) and batch_size >= 2, "batch_size", batch_size, "a whole number from 2 up")
-runtime.check(measure_seconds > 0, "measure_seconds", measure_seconds, "a number of seconds above 0")
+records.expect(isinstance(batch_size, int) and batch_size >= 2, "batch_size", batch_size, "a whole number from 2 up")
+records.expect(measure_seconds > 0, "measure_seconds", measure_seconds, "a number of seconds above 0")
 runtime.set_seed(seed)
 options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed, "group_by": group_by}
 images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
@@ -141,7 +139,7 @@ plotting.image_grid([images.image("train", i) for i in chosen], titles, columns=
 # picture: seen in training, they would be no test. They form a *group*, and groups are placed as a whole.
 
 
-# %% tags=["shows:effnet_helpers.data.splits.split_by_hash"]
+# %% tags=["shows:effnet_helpers.data.split_by_hash"]
 def split_by_hash(
     names: Sequence[str], labels: Sequence[int], seed: int = 0, val_fraction: float = 2 / 15,
     test_fraction: float = 0.2, groups: Sequence[str] | None = None,
@@ -310,8 +308,8 @@ for name, image in versions.items():
 # %%
 train = images.splits["train"]
 stages = {
-    "decode one by one": pipeline.decoded(train),
-    "decode and resize": pipeline.resized(train, image_size, resize_mode),
+    "decode one by one": data.decoded_images(train),
+    "decode and resize": data.resized_images(train, image_size, resize_mode),
     "… in batches": images.batches("train", batch_size),
     "… augmented": images.batches("train", batch_size, augment=strengths),
     "cached batches": images.batches("train", batch_size, cache=True),
@@ -319,10 +317,10 @@ stages = {
 }
 
 # %%
-rates = {name: pipeline.images_per_second(stage.repeat(), measure_seconds) for name, stage in stages.items()}
+rates = {name: data.images_per_second(stage.repeat(), measure_seconds) for name, stage in stages.items()}
 plotting.throughput(rates)
 for name, rate in rates.items():
-    runtime.record(name.strip("… ").replace(" ", "_") + "_images_per_second", round(rate))
+    records.record(name.strip("… ").replace(" ", "_") + "_images_per_second", round(rate))
 
 # %% [markdown]
 # After the first epoch the decoded images can be kept as whole numbers, one byte each, and reading them is then almost

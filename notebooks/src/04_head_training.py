@@ -20,10 +20,9 @@
 # %%
 from typing import Optional
 
-from effnet_helpers import data, devices, evaluation, features, heads, models, plotting, runtime, training
-from effnet_helpers.blocks import block_of, set_stochastic_depth
-from effnet_helpers.data.pipeline import from_arrays
-from effnet_helpers.preprocessing import guard_pixel_range
+from effnet_helpers import data, evaluation, models, plotting, records, runtime, training
+from effnet_helpers.data import from_arrays
+from effnet_helpers.models import block_of, guard_pixel_range, set_stochastic_depth
 
 import keras
 import numpy as np
@@ -53,14 +52,16 @@ split_seed: int = 0  # another seed gives another split
 seed: int = 0  # for random weights, order of images and dropout
 
 # %%
-chosen = devices.use_device(batch_size, variant, image_size)
+chosen = training.use_device(batch_size, variant, image_size)
 batch_size = batch_size or min(chosen, comparison_images // 4)  # the comparison below is shown in four parts
-runtime.check(
+records.expect(
     comparison_images >= 4 * batch_size >= 8, "batch_size", batch_size, "2 up to a quarter of comparison_images"
 )
-runtime.check(isinstance(head_epochs, int) and head_epochs >= 1, "head_epochs", head_epochs, "a whole number from 1 up")
-runtime.check(0 < learning_rate < 1, "learning_rate", learning_rate, "a number between 0 and 1")
-runtime.check(0 <= dropout < 1, "dropout", dropout, "a number from 0 up to, but not including, 1")
+records.expect(
+    isinstance(head_epochs, int) and head_epochs >= 1, "head_epochs", head_epochs, "a whole number from 1 up"
+)
+records.expect(0 < learning_rate < 1, "learning_rate", learning_rate, "a number between 0 and 1")
+records.expect(0 <= dropout < 1, "dropout", dropout, "a number from 0 up to, but not including, 1")
 runtime.set_seed(seed)
 options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed, "group_by": group_by}
 images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
@@ -90,7 +91,7 @@ if images.wordnet_ids:
     untrained = models.restrict_to_wordnet_ids(classifier, images.wordnet_ids)
     size = {"image_size": classifier.input_shape[1], "limit_per_class": limit_per_class or None}
     untrained_report = evaluation.evaluate(untrained, data.load(dataset, **options | size), "val")
-    runtime.record("zero_training_val_accuracy", untrained_report.accuracy)
+    records.record("zero_training_val_accuracy", untrained_report.accuracy)
     print(f"ImageNet's own answers, without any training: {untrained_report}")
 else:
     print(f"the classes of {images.name} are not ImageNet's, so there is no such baseline here")
@@ -124,7 +125,7 @@ def add_head(backbone: keras.Model, num_classes: int, dropout: float = 0.2) -> k
 # here.
 
 
-# %% tags=["shows:effnet_helpers.blocks.freeze_backbone"]
+# %% tags=["shows:effnet_helpers.models.freeze_backbone"]
 def freeze_backbone(model: keras.Model) -> None:
     for layer in model.layers:
         if block_of(layer):
@@ -177,9 +178,9 @@ scratch_history = scratch.fit(train_batches(), **schedule).history
 # training images, before it is scored.
 
 # %%
-evaluation.reestimate_batch_norm(scratch, train_batches().take(max(1, 128 // batch_size)))
+training.reestimate_batch_norm(scratch, train_batches().take(max(1, 128 // batch_size)))
 scratch_report = evaluation.evaluate(scratch, images, "val")
-runtime.record("scratch_val_accuracy", scratch_report.accuracy)
+records.record("scratch_val_accuracy", scratch_report.accuracy)
 print(f"from random weights, {seen:,} images seen: {scratch_report}")
 
 # %% [markdown]
@@ -200,7 +201,7 @@ plain_history = model.fit(train_batches(), **schedule).history
 
 # %%
 plain_report = evaluation.evaluate(model, images, "val")
-runtime.record("plain_val_accuracy", plain_report.accuracy)
+records.record("plain_val_accuracy", plain_report.accuracy)
 print(f"pretrained and frozen, {seen:,} images seen: {plain_report}")
 curves = {"random weights": scratch_history, "pretrained, frozen": plain_history}
 plotting.learning_curves(curves, x_label=f"part of the {seen:,} images")
@@ -225,8 +226,8 @@ print(f"{len(computed)} validation images, {computed.shape[1]:,} features each")
 # on disk with half the usual digits, which changes next to nothing.
 
 # %%
-train_features = features.extract(extractor, images, "train", batch_size)
-val_features = features.extract(extractor, images, "val", batch_size)
+train_features = training.extract_features(extractor, images, "train", batch_size)
+val_features = training.extract_features(extractor, images, "val", batch_size)
 found = "found in the cache" if train_features.reused else f"computed in {train_features.seconds:.0f} s"
 print(f"{train_features.values.shape} and {val_features.values.shape} features, {found}")
 print(f"largest difference to the pass above: {np.abs(val_features.values - computed).max():.4f}")
@@ -248,8 +249,8 @@ head.compile(keras.optimizers.Adam(learning_rate), loss="sparse_categorical_cros
 head.fit(batches.repeat(), **schedule | {"verbose": 0})
 difference = np.abs(head.predict(val_features.values.astype("float32"), verbose=0) - plain_report.probabilities)
 print(f"probabilities of {len(difference)} validation images: they differ by {difference.mean():.4f} on average")
-runtime.record("head_difference", float(difference.mean()))
-runtime.check(difference.mean() < 0.01, "difference between the two heads", float(difference.mean()), "below 0.01")
+records.record("head_difference", float(difference.mean()))
+records.expect(difference.mean() < 0.01, "difference between the two heads", float(difference.mean()), "below 0.01")
 
 # %% [markdown]
 # They are the same head, up to what rounding does on the way. And now a pass costs a fraction of a second, so the
@@ -272,7 +273,7 @@ plotting.learning_curves({"head": fit.history})
 
 # %%
 report = evaluation.evaluate(model, images, "val")
-runtime.record("val_accuracy", report.accuracy)
+records.record("val_accuracy", report.accuracy)
 print(f"head on frozen features, validation: {report}")
 plotting.accuracy_comparison(
     [
@@ -297,7 +298,7 @@ plotting.confusion(report)
 # %%
 plotting.per_class_recall(report)
 worst = report.per_class.sort_values("recall").iloc[0]
-runtime.record("lowest_recall", float(worst["recall"]))
+records.record("lowest_recall", float(worst["recall"]))
 interval = f"95 % interval {worst['recall_low']:.2f} to {worst['recall_high']:.2f}"
 print(f"lowest recall: {worst['class']}, {worst['recall']:.2f} ({interval})")
 
@@ -327,10 +328,10 @@ if mistakes:
 
 # %%
 solved_model = add_head(backbone, images.num_classes, dropout)
-solved = heads.solve_head(solved_model, images, balance=balance if balance == "class_weights" else None)
+solved = training.solve_head(solved_model, images, balance=balance if balance == "class_weights" else None)
 print(solved)
-runtime.record("solved_val_accuracy", solved.val_accuracy)
-losses = [f"{strength:g}: {loss:.3f}" for strength, loss in zip(heads.STRENGTHS, solved.losses)]
+records.record("solved_val_accuracy", solved.val_accuracy)
+losses = [f"{strength:g}: {loss:.3f}" for strength, loss in zip(training.STRENGTHS, solved.losses)]
 print(f"validation loss by strength: {', '.join(losses)}; our head's {min(fit.history['val_loss']):.3f}")
 
 # %% [markdown]
@@ -340,7 +341,7 @@ print(f"validation loss by strength: {', '.join(losses)}; our head's {min(fit.hi
 classifier = make_pipeline(StandardScaler(), SVC(C=10))
 classifier.fit(train_features.values.astype("float32"), train_features.labels)
 accuracy = classifier.score(val_features.values.astype("float32"), val_features.labels)
-runtime.record("support_vector_machine_val_accuracy", accuracy)
+records.record("support_vector_machine_val_accuracy", accuracy)
 print(f"our head: {report.accuracy:.3f}")
 
 # %% [markdown]
@@ -357,8 +358,8 @@ print(f"our head: {report.accuracy:.3f}")
 # %%
 is_default = (dataset, variant, image_size, resize_mode, limit_per_class) == ("textile", "Lite0", 256, "pad", 500)
 if is_default and head_epochs >= 10 and (learning_rate, comparison_images) == (0.002, 512):
-    runtime.check(report.accuracy >= 0.74, "validation accuracy of the head", report.accuracy, "0.74 or more")
-    runtime.check(
+    records.expect(report.accuracy >= 0.74, "validation accuracy of the head", report.accuracy, "0.74 or more")
+    records.expect(
         scratch_report.accuracy < report.accuracy, "from scratch", scratch_report.accuracy, "below the head's"
     )
 

@@ -24,12 +24,17 @@ import tempfile
 from pathlib import Path
 from typing import Optional
 
-from effnet_helpers import data, devices, evaluation, features, models, plotting, regions, runtime, training
-from effnet_helpers.blocks import block_names, block_of, first_block_to_train, set_stochastic_depth, trainable_table
-from effnet_helpers.data.draws import draw, share_out
-from effnet_helpers.data.pipeline import from_arrays
-from effnet_helpers.preprocessing import guard_pixel_range
-from effnet_helpers.regions import FLOOR
+from effnet_helpers import data, evaluation, models, plotting, records, runtime, training
+from effnet_helpers.data import draw_images, from_arrays, share_out_labels
+from effnet_helpers.models import (
+    block_names,
+    block_of,
+    first_block_to_train,
+    guard_pixel_range,
+    set_stochastic_depth,
+    trainable_table,
+)
+from effnet_helpers.training import FLOOR
 
 import keras
 import numpy as np
@@ -66,25 +71,25 @@ save_to: Optional[str] = None  # path of a .keras file to keep the model in, for
 seed: int = 0  # for the head, order of images and dropout
 
 # %%
-batch_size = devices.use_device(batch_size, variant, image_size)
-runtime.check(not save_to or save_to.endswith(".keras"), "save_to", save_to, "a path that ends in .keras")
-runtime.check(isinstance(epochs, int) and epochs >= 1, "epochs", epochs, "a whole number from 1 up")
-runtime.check(0 < learning_rate < 1, "learning_rate", learning_rate, "a number between 0 and 1")
-runtime.check(0 < trial_learning_rate < 1, "trial_learning_rate", trial_learning_rate, "a number between 0 and 1")
+batch_size = training.use_device(batch_size, variant, image_size)
+records.expect(not save_to or save_to.endswith(".keras"), "save_to", save_to, "a path that ends in .keras")
+records.expect(isinstance(epochs, int) and epochs >= 1, "epochs", epochs, "a whole number from 1 up")
+records.expect(0 < learning_rate < 1, "learning_rate", learning_rate, "a number between 0 and 1")
+records.expect(0 < trial_learning_rate < 1, "trial_learning_rate", trial_learning_rate, "a number between 0 and 1")
 for name, value, least in (
     ("head_epochs", head_epochs, 1),
     ("trial_epochs", trial_epochs, 0),
     ("few_labels", few_labels, 0),
     ("batch_size", batch_size, 2),
 ):
-    runtime.check(isinstance(value, int) and value >= least, name, value, f"a whole number from {least} up")
-runtime.check(0 <= warmup_epochs < epochs, "warmup_epochs", warmup_epochs, "a number from 0 up, below epochs")
+    records.expect(isinstance(value, int) and value >= least, name, value, f"a whole number from {least} up")
+records.expect(0 <= warmup_epochs < epochs, "warmup_epochs", warmup_epochs, "a number from 0 up, below epochs")
 runtime.set_seed(seed)
 options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed, "group_by": group_by}
 images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
 backbone = models.build_backbone(variant, image_size=image_size)
 for block in (from_block, trial_block):
-    runtime.check(block in block_names(backbone)[1:], "block", block, f"one of {', '.join(block_names(backbone)[1:])}")
+    records.expect(block in block_names(backbone)[1:], "block", block, f"one of {', '.join(block_names(backbone)[1:])}")
 
 # %% [markdown]
 # The default images are *simulated* textile: nominal, shifted as a whole, or with a small local flaw.
@@ -100,7 +105,7 @@ model = models.add_head(backbone, images.num_classes)
 fit = training.fit_head(model, images, epochs=head_epochs, batch_size=batch_size, balance=balance, seed=seed)
 head_report = evaluation.evaluate(model, images, "val")
 print(fit)
-runtime.record("head_val_accuracy", head_report.accuracy)
+records.record("head_val_accuracy", head_report.accuracy)
 
 # %% [markdown]
 # Remember this state: the comparisons below all start from it. And remember what the network goes by now, on a few
@@ -129,7 +134,7 @@ print(f"recall of {images.class_names[looked_at]} with the head alone: {recall[l
 # - **Stochastic depth acts only in blocks that train.**
 
 
-# %% tags=["shows:effnet_helpers.blocks.unfreeze_blocks"]
+# %% tags=["shows:effnet_helpers.models.unfreeze_blocks"]
 def unfreeze_blocks(model: keras.Model, last: int | None = None, from_block: str | None = None) -> pd.DataFrame:
     blocks = block_names(model)
     trained = blocks[first_block_to_train(blocks, last, from_block) :]
@@ -185,7 +190,7 @@ plotting.schedule([float(schedule(step)) for step in range(epochs * steps_per_ep
 
 # %%
 prefix, tail = models.split_at_block(model, from_block)
-parts = {split: features.extract(prefix, images, split, batch_size) for split in ("train", "val")}
+parts = {split: training.extract_features(prefix, images, split, batch_size) for split in ("train", "val")}
 for split, part in parts.items():
     found = "found in the cache" if part.reused else f"computed in {part.seconds:.0f} s"
     print(f"{split}: {part.values.shape}, {part.values.nbytes / 1e6:.0f} MB, {found}")
@@ -221,7 +226,7 @@ history = tail.fit(train, validation_data=val, callbacks=[training.KeepBest(mode
 # %%
 plotting.learning_curves({"fine-tuned": history})
 report = evaluation.evaluate(model, images, "val")
-runtime.record("val_accuracy", report.accuracy)
+records.record("val_accuracy", report.accuracy)
 print(f"head alone:  {head_report}")
 print(f"fine-tuned:  {report}")
 
@@ -309,7 +314,7 @@ comparison.round({"training accuracy": 3, "validation accuracy": 3, "seconds": 1
 model.set_weights(tuned_weights)
 unfreeze_blocks(model, from_block=from_block)
 for name, row in comparison.iterrows():
-    runtime.record("trial_" + name.replace(",", "").replace(" ", "_"), round(float(row["validation accuracy"]), 4))
+    records.record("trial_" + name.replace(",", "").replace(" ", "_"), round(float(row["validation accuracy"]), 4))
 
 # %% [markdown]
 # ## Where it looks
@@ -336,7 +341,7 @@ plotting.activation_maps(list(pictures), list(above_the_middle(maps_before)), li
 # %%
 for when, maps in (("before", maps_before), ("after", maps_after)):
     peak = float(above_the_middle(maps).max(axis=(1, 2)).mean())
-    runtime.record(f"evidence_peak_{when}", round(peak, 2))
+    records.record(f"evidence_peak_{when}", round(peak, 2))
 
 # %% [markdown]
 # On the default images and seed, the head alone finds a little evidence here and there, and after fine-tuning one
@@ -349,7 +354,7 @@ for when, maps in (("before", maps_before), ("after", maps_after)):
 
 # %%
 test_report = evaluation.evaluate(model, images, "test")
-runtime.record("test_accuracy", test_report.accuracy)
+records.record("test_accuracy", test_report.accuracy)
 print(f"test: {test_report}")
 plotting.confusion(test_report)
 
@@ -375,7 +380,7 @@ with tempfile.TemporaryDirectory() as folder:
 difference = float(np.abs(reloaded.predict(pictures, verbose=0) - model.predict(pictures, verbose=0)).max())
 print(f"largest difference in any probability after reloading: {difference:.1e}")
 bound = 1e-5 if keras.config.dtype_policy().compute_dtype == "float32" else 0.01
-runtime.check(difference < bound, "difference after reloading", difference, f"below {bound}")
+records.expect(difference < bound, "difference after reloading", difference, f"below {bound}")
 
 # %%
 print({key: value for key, value in vars(card).items() if key != "versions"})
@@ -400,7 +405,7 @@ print({key: value for key, value in vars(card).items() if key != "versions"})
 #   what singles out a flaw.
 
 
-# %% tags=["shows:effnet_helpers.regions.add_region_head"]
+# %% tags=["shows:effnet_helpers.training.add_region_head"]
 def add_region_head(
     backbone: keras.Model, num_classes: int, hidden: int = 128, dropout: float = 0.5, sharpness: float = 0.5
 ) -> keras.Model:
@@ -422,7 +427,7 @@ def add_region_head(
 # trains. The labels play no part in it, only the training images.
 
 
-# %% tags=["shows:effnet_helpers.regions.whitening"]
+# %% tags=["shows:effnet_helpers.training.whitening"]
 def whitening(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     regions = np.reshape(features, (-1, features.shape[-1])).astype("float32")
     found = PCA(svd_solver="covariance_eigh").fit(regions)
@@ -442,8 +447,8 @@ def whitening(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 # %%
 if few_labels:
     everything = data.load(dataset, **options) if limit_per_class else images
-    train = share_out(everything, few_labels, {"nominal": 2})
-    drawn = draw(everything, train=train, test={name: 2 * count for name, count in train.items()})
+    train = share_out_labels(everything, few_labels, {"nominal": 2})
+    drawn = draw_images(everything, train=train, test={name: 2 * count for name, count in train.items()})
     print({split: count for split, count in drawn.sizes.items() if count})
 
 # %%
@@ -451,7 +456,7 @@ if few_labels:
     runtime.set_seed(seed)
     lower, _ = models.split_at_block(models.build_backbone(variant, image_size=image_size), "block5a")
     few_model = add_region_head(lower, drawn.num_classes)
-    losses = regions.fit_region_head(few_model, drawn, seed=seed)
+    losses = training.fit_region_head(few_model, drawn, seed=seed)
     few_report = evaluation.evaluate(few_model, drawn, "test")
     print(f"training loss of {len(losses)} tries: {', '.join(f'{loss:.3f}' for loss in losses)}; the lowest is kept")
     print(f"on other images: {few_report}")
@@ -466,7 +471,7 @@ if few_labels:
 results = Path("results" if Path("results").is_dir() else "notebooks/results") / "few_labels.csv"
 if few_labels and dataset == "textile":
     again = few_report.one_against_rest("nominal")
-    runtime.record("few_labels_nominal_accuracy", again)
+    records.record("few_labels_nominal_accuracy", again)
     curve = pd.read_csv(results).rename(columns={"nominal_accuracy": "accuracy"})
     clip = {"CLIP ViT-L/14": (100, 0.975), "CLIP ViT-B/32": (100, 0.685)}
     plotting.label_curve(curve, clip, again=(few_labels, again))
@@ -496,8 +501,8 @@ if few_labels and dataset == "textile":
 # %%
 is_default = (dataset, variant, image_size, resize_mode, from_block) == ("textile", "Lite0", 256, "pad", "block4a")
 if is_default and (limit_per_class, batch_size, learning_rate) == (500, 32, 0.0005) and epochs >= 3:
-    runtime.check(test_report.accuracy >= 0.93, "test accuracy", test_report.accuracy, "0.93 or more")
-    runtime.check(
+    records.expect(test_report.accuracy >= 0.93, "test accuracy", test_report.accuracy, "0.93 or more")
+    records.expect(
         test_report.accuracy > head_report.accuracy, "test accuracy", test_report.accuracy, "above the head's"
     )
 

@@ -25,8 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Optional
 
-from effnet_helpers import data, devices, evaluation, export, models, plotting, runtime, training
-from effnet_helpers.converters import Serve, float32_copy, pixel_scaling, serving_function
+from effnet_helpers import data, evaluation, export, models, plotting, records, runtime, training
+from effnet_helpers.export import Serve, float32_copy, pixel_scaling, serving_function
 
 import keras
 import numpy as np
@@ -58,11 +58,11 @@ split_seed: int = 0  # another seed gives another split
 seed: int = 0  # for the head, order of images and dropout
 
 # %%
-batch_size = devices.use_device(batch_size, variant, image_size)
+batch_size = training.use_device(batch_size, variant, image_size)
 for name, value, least in (("representative_per_class", representative_per_class, 3), ("rounds", rounds, 5)):
-    runtime.check(isinstance(value, int) and value >= least, name, value, f"a whole number from {least} up")
-runtime.check(compared_per_class >= 3, "compared_per_class", compared_per_class, "a whole number from 3 up")
-runtime.check(bool(formats) and set(formats) <= set(export.FORMATS), "formats", formats, ", ".join(export.FORMATS))
+    records.expect(isinstance(value, int) and value >= least, name, value, f"a whole number from {least} up")
+records.expect(compared_per_class >= 3, "compared_per_class", compared_per_class, "a whole number from 3 up")
+records.expect(bool(formats) and set(formats) <= set(export.FORMATS), "formats", formats, ", ".join(export.FORMATS))
 for reason in filter(None, map(export.why_unavailable, formats)):
     print("Left out:", reason)
 formats = [format for format in formats if export.why_unavailable(format) is None]
@@ -108,7 +108,7 @@ print(f"{card.variant}, {card.image_size} × {card.image_size} pixels, {len(card
 # constants of that layer into inputs of the file, which nobody can fill. Folded away, they do no harm.
 
 
-# %% tags=["shows:effnet_helpers.converters.serving_copy"]
+# %% tags=["shows:effnet_helpers.export.serving_copy"]
 def serving_copy(model: keras.Model) -> keras.Model:
     factor, mean, scaling = pixel_scaling(model)
     network = float32_copy(model, without=scaling)
@@ -138,7 +138,7 @@ print({name: tuple(tensor.shape) for name, tensor in serve.get_concrete_function
 #   the network and note the smallest and the largest value.
 
 
-# %% tags=["shows:effnet_helpers.converters.to_litert"]
+# %% tags=["shows:effnet_helpers.export.to_litert"]
 def to_litert(serve: Serve, precision: str = "float32", representative: np.ndarray | None = None) -> bytes:
     converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], tf.Module())
     if precision != "float32":
@@ -252,7 +252,7 @@ for name, value in accuracy.items():
     print(f"{name}: {100 * value:.1f} %, {100 * (value - report.accuracy):+.1f} points")
 lost = [report.accuracy - value for name, value in accuracy.items() if name.endswith("int8")]
 if lost:
-    runtime.record("int8_points_lost", 100 * max(lost))
+    records.record("int8_points_lost", 100 * max(lost))
 
 # %% [markdown]
 # A point more or less is a few images here; the interval says how many.
@@ -304,10 +304,10 @@ table.round({"milliseconds": 1, "megabytes": 1, "test accuracy": 3}).astype(obje
 fastest = {kind: rows["milliseconds"].idxmin() for kind, rows in table.groupby("precision")}
 best = table["milliseconds"][fastest["float32"]]
 print(f"fastest in float32: {fastest['float32']}, {best:.1f} ms")
-runtime.record("times_faster_than_call", round(milliseconds["model(x)"] / best, 1))
-runtime.record("times_faster_than_predict", round(milliseconds["model.predict(x)"] / best, 1))
+records.record("times_faster_than_call", round(milliseconds["model(x)"] / best, 1))
+records.record("times_faster_than_predict", round(milliseconds["model.predict(x)"] / best, 1))
 if "int8" in fastest:
-    runtime.record("times_faster_in_int8", round(best / table["milliseconds"][fastest["int8"]], 2))
+    records.record("times_faster_in_int8", round(best / table["milliseconds"][fastest["int8"]], 2))
 
 # %% [markdown]
 # Trust the ratios more than the times, and neither on another computer: without instructions for 8-bit products, int8
@@ -357,8 +357,8 @@ print(f"it is:  {images.class_names[labels[0]]}")
 # %%
 is_default = (dataset, variant, image_size, resize_mode, from_block) == ("textile", "Lite0", 256, "pad", "block4a")
 if is_default and (limit_per_class, learning_rate) == (300, 0.0005) and epochs >= 2:
-    runtime.check(report.accuracy >= 0.9, "test accuracy", report.accuracy, "0.9 or more")
-    runtime.check(max(lost, default=0) <= 0.02, "accuracy lost in int8", max(lost, default=0), "2 points at most")
+    records.expect(report.accuracy >= 0.9, "test accuracy", report.accuracy, "0.9 or more")
+    records.expect(max(lost, default=0) <= 0.02, "accuracy lost in int8", max(lost, default=0), "2 points at most")
 
 # %% [markdown]
 # ## Recap

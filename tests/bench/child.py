@@ -8,7 +8,8 @@ import sys
 import time
 from dataclasses import replace
 
-from effnet_helpers import data, features, models
+from effnet_helpers import data, models
+from effnet_helpers.training import features
 
 import numpy as np
 from memory_of_pictures import peak_memory
@@ -24,15 +25,15 @@ def epoch(folder: str, image_size: int) -> float:
     return time.perf_counter() - started
 
 
-def extract(images: int, image_size: int, variant: str) -> float:
+def extract_features(images: int, image_size: int, variant: str) -> float:
     """Computes features of so many textile images; returns the seconds of that alone, the network being ready."""
     dataset = data.load("textile", image_size=image_size, resize_mode="pad")
     files = dataset.splits["train"]
     chosen = files.take(np.linspace(0, len(files) - 1, images).astype(int))
     dataset = replace(dataset, splits=dataset.splits | {"train": chosen})
     network = models.build_backbone(variant, image_size=image_size)
-    features.extract(network, dataset.with_fewer(3), "train")
-    return features.extract(network, dataset, "train").seconds
+    features.extract_features(network, dataset.with_fewer(3), "train")
+    return features.extract_features(network, dataset, "train").seconds
 
 
 def step(image_size: int, batch_size: int) -> float:
@@ -50,7 +51,7 @@ def step(image_size: int, batch_size: int) -> float:
 
 
 if __name__ == "__main__":
-    task, arguments = {"epoch": epoch, "extract": extract, "step": step}[sys.argv[1]], json.loads(sys.argv[2])
+    task, arguments = {"epoch": epoch, "extract": extract_features, "step": step}[sys.argv[1]], json.loads(sys.argv[2])
     done = {}
     peak = peak_memory(lambda: done.update(seconds=task(**arguments)))
     print(json.dumps({**done, "peak_mb": peak}))

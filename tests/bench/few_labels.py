@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from effnet_helpers import evaluation, features, models, regions, runtime
+from effnet_helpers import evaluation, models, runtime
 from effnet_helpers.data import ImageDataset
-from effnet_helpers.data.draws import draw, share_out
+from effnet_helpers.data.draws import draw_images, share_out_labels
 from effnet_helpers.runtime import keras
+from effnet_helpers.training import features, regions
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,7 @@ def _by_region(backbone: keras.Model, images: ImageDataset, seed: int) -> evalua
 def _averaged(backbone: keras.Model, images: ImageDataset, seed: int) -> evaluation.Report:
     """Lesson 04's features, averaged over the image, and the strength that it found for them."""
     pooled = keras.Model(backbone.input, keras.layers.GlobalAveragePooling2D()(backbone.output))
-    train, test = (features.extract(pooled, images, split) for split in ("train", "test"))
+    train, test = (features.extract_features(pooled, images, split) for split in ("train", "test"))
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.001, max_iter=1000))
     classifier.fit(np.float32(train.values), train.labels)
     probabilities = classifier.predict_proba(np.float32(test.values))
@@ -59,7 +60,9 @@ def _run(settings: Settings) -> Iterator[Line]:
     with own_cache():
         for seed in range(settings.seeds):
             for labels in points:
-                drawn = draw(images, share_out(images, labels, NOMINAL), share_out(images, test, NOMINAL), seed)
+                drawn = draw_images(
+                    images, share_out_labels(images, labels, NOMINAL), share_out_labels(images, test, NOMINAL), seed
+                )
                 for method, learn in METHODS.items():
                     report = learn(backbone, drawn, seed)
                     rows.append((method, labels, seed, report.one_against_rest("nominal"), report.accuracy))

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from unittest import mock
 
-from effnet_helpers import data, heads, models, runtime, training
-from effnet_helpers.cache import clear_cache
+from effnet_helpers import data, models, runtime, training
+from effnet_helpers.machine.cache import clear_cache
 from effnet_helpers.runtime import keras
+from effnet_helpers.training import solve as heads
 
 from . import peers
 from .harness import Line, Row, Settings, Target, interleaved

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from effnet_helpers import data, heads, models, runtime
-from effnet_helpers.cache import clear_cache
+from effnet_helpers import data, models, runtime
+from effnet_helpers.machine.cache import clear_cache
+from effnet_helpers.training import solve as heads
 
 from . import peers
 from .harness import Line, Measured, Row, Settings, Side, Target, interleaved, timed

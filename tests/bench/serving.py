@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from effnet_helpers import data, export, heads, models, runtime, training
+from effnet_helpers import data, export, models, runtime, training
 from effnet_helpers.runtime import keras
+from effnet_helpers.training import solve as heads
 
 import numpy as np
 

@@ -4,20 +4,18 @@ A frozen prefix gives the same activations for an image in every epoch, so they 
 layer they are the features that a head is trained on, at a block's boundary they are where fine-tuning starts from.
 """
 
-import functools
 import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from effnet_helpers import array_store
-from effnet_helpers.cache import cache_dir
+from effnet_helpers import machine
 from effnet_helpers.data import ImageDataset
+from effnet_helpers.machine import cache_dir
 from effnet_helpers.runtime import keras
 
 import numpy as np
-import tensorflow as tf
 
 _FORMAT = 2
 """Part of every key: raise it when what is stored for the same network and images changes."""
@@ -43,7 +41,7 @@ class Features:
     reused: bool
 
 
-def extract(
+def extract_features(
     network: keras.Model,
     dataset: ImageDataset,
     split: str,
@@ -80,14 +78,13 @@ def extract(
     path = cache_dir() / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
     labels = dataset.labels(split)
     shape = (len(labels), *network.output_shape[1:])
-    values = array_store.read(path, shape, "float16")
+    values = machine.read_array(path, shape, "float16")
     reused = values is not None
     if not reused:
         options = {"augment": dict(augment), "seed": _seed_of_view(seed, view)} if view else {}
-        activations = functools.partial(_activations, network, dataset, split, batch_size, options)
-        values = array_store.write(path, shape, "float16", activations())
+        values = machine.write_array(path, shape, "float16", _activations(network, dataset, split, batch_size, options))
         if values is None:
-            values = np.concatenate(list(activations()))
+            values = np.concatenate(list(_activations(network, dataset, split, batch_size, options)))
     return Features(values, labels, time.perf_counter() - started, reused)
 
 
@@ -101,7 +98,7 @@ def extract_views(
     augment: Mapping[str, object] | None = None,
     seed: int = 0,
 ) -> Features:
-    """Runs a network over several versions of each image, see `extract`.
+    """Runs a network over several versions of each image, see `extract_features`.
 
     Args:
         network: from pixels to activations.
@@ -116,7 +113,8 @@ def extract_views(
         `Features` of (views * images, …), one view after the other; values are read from disk as they are asked for.
     """
     parts = [
-        extract(network, dataset, split, batch_size, view=view, augment=augment, seed=seed) for view in range(views)
+        extract_features(network, dataset, split, batch_size, view=view, augment=augment, seed=seed)
+        for view in range(views)
     ]
     return Features(
         parts[0].values if views == 1 else Stack([part.values for part in parts]),
@@ -176,11 +174,12 @@ def _activations(
     network: keras.Model, dataset: ImageDataset, split: str, batch_size: int, options: Mapping[str, object]
 ) -> Iterator[np.ndarray]:
     """Yields float16 arrays, a batch at a time."""
-    # Traced for any number of images: `predict` would trace the whole network again for the last, smaller batch.
-    forward = tf.function(functools.partial(network, training=False), [tf.TensorSpec(network.input_shape, "float32")])
     for images, _ in dataset.batches(split, batch_size, **options):
+        # Filled up to a whole batch: Keras would trace the whole network again for the last, smaller one.
+        missing = batch_size - len(images)
+        batch = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else images
         with np.errstate(over="ignore"):
-            values = forward(images).numpy().astype("float16")
+            values = network.predict_on_batch(batch)[: len(images)].astype("float16")
         if not np.isfinite(values).all():
             raise FloatingPointError(
                 f"Activations of {network.name} on the {split} split are not finite numbers below 65,504. "

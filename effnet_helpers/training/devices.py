@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from effnet_helpers import models, runtime
+from effnet_helpers import models, records, runtime
 from effnet_helpers.runtime import Gpu, keras
 
 import numpy as np
@@ -58,7 +58,7 @@ def use_device(batch_size: int, variant: str, image_size: int) -> int:
         ValueError: If `batch_size` is no whole number from 0 up, or a GPU has no memory for even 8 images.
     """
     is_number = isinstance(batch_size, int) and not isinstance(batch_size, bool)
-    runtime.check(is_number and batch_size >= 0, "batch_size", batch_size, "a whole number from 1 up, or 0 to choose")
+    records.expect(is_number and batch_size >= 0, "batch_size", batch_size, "a whole number from 1 up, or 0 to choose")
     settings = choose(
         batch_size, runtime.first_gpu(), lambda precision, images: _measure(precision, images, variant, image_size)
     )

@@ -5,26 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from effnet_helpers.blocks import freeze_backbone, split_after, split_at_block, trainable_table
-from effnet_helpers.callbacks import KeepBest, TrainingDivergedError
-from effnet_helpers.data import ImageDataset
-from effnet_helpers.data.pipeline import from_arrays
-from effnet_helpers.features import extract, extract_views
-from effnet_helpers.prefix import lowest_trainable_block, plan_prefix
+from effnet_helpers.data import ImageDataset, from_arrays
+from effnet_helpers.models import freeze_backbone, split_after, split_at_block, trainable_table
 from effnet_helpers.runtime import keras
-
-__all__ = [
-    "Fit",
-    "KeepBest",
-    "TrainingDivergedError",
-    "balancing",
-    "compile_for_labels",
-    "fine_tune",
-    "fit_head",
-    "lowest_trainable_block",
-    "plan_prefix",
-    "warmup_cosine",
-]
+from effnet_helpers.training.callbacks import KeepBest
+from effnet_helpers.training.features import extract_features, extract_views
+from effnet_helpers.training.prefix import plan_prefix
 
 BALANCES = (None, "class_weights", "balanced_sampling")
 
@@ -238,7 +224,7 @@ def _prepare(
 ) -> _Prepared:
     order, weights = balancing(dataset, balance)
     train = extract_views(prefix, dataset, "train", batch_size, views=views, augment=augment, seed=seed)
-    val = extract(prefix, dataset, "val", batch_size)
+    val = extract_features(prefix, dataset, "val", batch_size)
     batches = from_arrays(train.values, train.labels, batch_size, shuffle=True, **order, seed=seed)
     steps_per_epoch = None
     if views > 1:  # an epoch is as many images as without views; it goes on where the one before left off

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from effnet_helpers import preprocessing
-from effnet_helpers.data.archives import extract
-from effnet_helpers.data.scan import scan_file, walk
-from effnet_helpers.model_files import ModelCard
+from effnet_helpers.data import extract_archive, list_pictures, scan_file
+from effnet_helpers.models import ModelCard
+from effnet_helpers.runtime import keras
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -47,11 +46,11 @@ def find_pictures(paths: Sequence[str | os.PathLike]) -> Found:
         if not os.path.lexists(place):
             raise ValueError(f"There is no such file or folder. Received: {str(path)!r}")
         if place.suffix.lower() in ARCHIVE_ENDINGS and place.is_file():
-            archive = extract(place)
+            archive = extract_archive(place)
             place = archive.root
             others += [(str(path / name), reason) for name, reason in archive.skipped]
         if place.is_dir():
-            pictures, passed_over = walk(place)
+            pictures, passed_over = list_pictures(place)
             files += [place / name for name in pictures]
             names += [str(path / name) for name in pictures]
             others += [(str(path / other.name), other.reason) for other in passed_over if other.trait not in PLAIN]
@@ -126,7 +125,7 @@ def predict_to_csv(
                 counts.update(table.loc[is_read, "predicted"])
                 problems += zip(table.loc[~is_read, "file"], table.loc[~is_read, "problem"], strict=True)
                 read = table[is_read]
-                answers = map(Answer, done + read.index, read["predicted"], read["probability"].astype(float))
+                answers = map(PredictedFile, done + read.index, read["predicted"], read["probability"].astype(float))
                 doubtful = heapq.nsmallest(least_certain, [*doubtful, *answers], key=lambda answer: answer.probability)
                 done += len(table)
                 if progress:
@@ -221,7 +220,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PredictedFile:
     """What a picture was taken for: its position among the pictures, the class, and the probability of that class."""
 
     index: int
@@ -241,4 +240,4 @@ class Summary:
 
     counts: dict[str, int]
     problems: tuple[tuple[str, str], ...]
-    least_certain: tuple[Answer, ...]
+    least_certain: tuple[PredictedFile, ...]

@@ -5,10 +5,9 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from effnet_helpers.blocks import block_names, block_of, split_at_block
-from effnet_helpers.cache import cache_dir
 from effnet_helpers.data import ImageDataset
-from effnet_helpers.models import count_multiply_adds
+from effnet_helpers.machine import cache_dir
+from effnet_helpers.models import block_names, block_of, count_multiply_adds, split_at_block
 from effnet_helpers.runtime import keras
 
 BACKWARD = 2

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from effnet_helpers import network
+from effnet_helpers import machine
+from effnet_helpers.models.torch_file import WeightsError, read_torch_file
 from effnet_helpers.runtime import keras
-from effnet_helpers.torch_file import WeightsError, read_torch_file
 from effnet_helpers.variants import Variant
 
 import h5py
@@ -183,7 +183,7 @@ def build_keras_application(variant: Variant, *, include_top: bool, image_size: 
     application = getattr(keras.applications, f"EfficientNet{variant.name}")
     file_name = f"efficientnet{variant.name.lower()}{'' if include_top else '_notop'}.h5"
     folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
-    if not (folder / file_name).exists() and network.why_unreachable(f"https://{KERAS_HOST}"):
+    if not (folder / file_name).exists() and machine.why_unreachable(f"https://{KERAS_HOST}"):
         raise _not_available(variant, folder / file_name)
     try:
         return application(include_top=include_top, weights="imagenet", input_shape=(image_size, image_size, 3))

@@ -15,8 +15,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from effnet_helpers.blocks import without_xla
-from effnet_helpers.runners import HARMLESS_LINES
+from effnet_helpers.export.runners import HARMLESS_LINES
+from effnet_helpers.models import without_xla
 from effnet_helpers.runtime import filtered_stderr, keras
 
 import numpy as np

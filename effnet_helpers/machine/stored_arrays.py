@@ -27,8 +27,8 @@ class CacheWarning(UserWarning):
     """The cache could not be read or written; what was asked for is computed all the same."""
 
 
-def read(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
-    """Reads an array that `write` has stored.
+def read_array(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
+    """Reads an array that `write_array` has stored.
 
     Args:
         path: The file.
@@ -58,7 +58,7 @@ def read(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
     return values
 
 
-def write(path: Path, shape: tuple[int, ...], dtype: str, parts: Iterable[np.ndarray]) -> np.ndarray | None:
+def write_array(path: Path, shape: tuple[int, ...], dtype: str, parts: Iterable[np.ndarray]) -> np.ndarray | None:
     """Stores an array part by part.
 
     The file has another name until it is complete: a reader, a second writer or a writer that is killed never leaves

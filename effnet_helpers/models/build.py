@@ -7,46 +7,17 @@ and `head_…` for what `add_head` adds.
 
 from pathlib import Path
 
-from effnet_helpers import lite
-from effnet_helpers import weights as pretrained
-from effnet_helpers.blocks import (
-    block_names,
-    block_of,
-    freeze_backbone,
+from effnet_helpers.models import lite
+from effnet_helpers.models import weights as pretrained
+from effnet_helpers.models.blocks import (
     set_drop_connect_rate,
-    split_after,
-    split_at_block,
-    trainable_table,
-    unfreeze_blocks,
     without_xla,
 )
-from effnet_helpers.imagenet import Prediction, decode_predictions, restrict_to_wordnet_ids
-from effnet_helpers.model_files import ModelCard, load, save
-from effnet_helpers.preprocessing import guard_pixel_range
+from effnet_helpers.models.guard import guard_pixel_range
 from effnet_helpers.runtime import keras
 from effnet_helpers.variants import Variant, get_variant
 
 import numpy as np
-
-__all__ = [
-    "ModelCard",
-    "Prediction",
-    "add_head",
-    "block_names",
-    "block_of",
-    "build_backbone",
-    "build_imagenet_classifier",
-    "count_multiply_adds",
-    "decode_predictions",
-    "freeze_backbone",
-    "load",
-    "restrict_to_wordnet_ids",
-    "save",
-    "split_after",
-    "split_at_block",
-    "trainable_table",
-    "unfreeze_blocks",
-]
 
 DROP_CONNECT_RATE = 0.2
 """The published rate of stochastic depth."""

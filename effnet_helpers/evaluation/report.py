@@ -6,13 +6,12 @@ figure and table of a `Report` describes the same answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from effnet_helpers import runtime
+from effnet_helpers.runtime import keras
 
-import keras
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
@@ -121,89 +120,6 @@ def accuracy_interval(correct: int, total: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def class_activation_map(model: keras.Model, images: np.ndarray, class_index: int) -> np.ndarray:
-    """Shows where in each image the evidence for a class lies.
-
-    Between the last feature map and the logit there are only a mean over positions, batch normalization and one dense
-    layer, and all three are affine. So the logit is a constant plus the mean over positions of a weighted sum of
-    channels, and that sum is the map (Zhou et al. 2016, "Learning Deep Features for Discriminative Localization",
-    https://arxiv.org/abs/1512.04150, with the batch normalization folded into the weights).
-
-    Args:
-        model: A flat model with the layers of `models.add_head`.
-        images: Float pixels `(batch, height, width, 3)` in [0, 255].
-        class_index: The class whose evidence is shown.
-
-    Returns:
-        float32 `(batch, rows, columns)`, in logit units, one value per position of the last feature map. Positive
-        values speak for the class, negative ones against it.
-
-    Raises:
-        ValueError: If the model has no such head, or no such class.
-    """
-    names = {layer.name for layer in model.layers}
-    missing = [name for name in ("head_pool", "head_bn", "head_probabilities") if name not in names]
-    if missing:
-        raise ValueError(
-            f"A class-activation map needs a head made by `models.add_head`. Received: no layers {missing}"
-        )
-    kernel, _ = model.get_layer("head_probabilities").get_weights()
-    last = kernel.shape[1] - 1
-    runtime.check(0 <= class_index <= last, "class_index", class_index, f"a number from 0 to {last}")
-    norm = model.get_layer("head_bn")
-    gamma, _, _, variance = norm.get_weights()
-    channel_weights = kernel[:, class_index] * gamma / np.sqrt(variance + norm.epsilon)
-    feature_model = keras.Model(model.inputs, model.get_layer("head_pool").input)
-    features = feature_model.predict(images, verbose=0)
-    return (features @ channel_weights).astype(np.float32)
-
-
-def reestimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> None:
-    """Replaces the moving statistics of batch normalization by their average over these batches, in place.
-
-    Moving statistics trail behind the weights. After a few hundred steps from random weights they still hold much of
-    their initial values, and a network scored with them looks worse than what it has learned. Dropout and stochastic
-    depth are switched off for the pass, as they are when the network is used. No trainable weight changes, and frozen
-    layers keep their statistics.
-
-    Args:
-        model: A built model.
-        batches: Training batches `(images, …)` as `data.ImageDataset.batches` yields them; a few hundred images do.
-
-    Raises:
-        ValueError: If there is no trainable batch normalization, or no batch.
-    """
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
-    dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
-    if not norms:
-        raise ValueError("Re-estimation needs a trainable BatchNormalization layer. Received: a model without one")
-    statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
-    momenta, rates = [norm.momentum for norm in norms], [dropout.rate for dropout in dropouts]
-    result = [variable.numpy() for variable in statistics]
-    sums, seen = [0.0] * len(statistics), 0
-    try:
-        for norm in norms:
-            norm.momentum = 0.0  # after each batch the moving statistics are those of this batch alone
-        for dropout in dropouts:
-            dropout.rate = 0.0
-        training_pass = _TrainingPass(model)
-        for images, *_ in batches:
-            training_pass.predict_on_batch(images)
-            batch = [len(images) * variable.numpy() for variable in statistics]
-            sums = [total + part for total, part in zip(sums, batch, strict=True)]
-            seen += len(images)
-        if seen == 0:
-            raise ValueError("Re-estimation needs at least one batch. Received: none")
-        result = [total / seen for total in sums]
-    finally:
-        for variable, value in zip(statistics, result, strict=True):
-            variable.assign(value)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        for dropout, rate in zip(dropouts, rates, strict=True):
-            dropout.rate = rate
-
-
 def _per_class_table(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
     precision, recall, _, images = precision_recall_fscore_support(
         labels, predicted, labels=range(len(class_names)), zero_division=np.nan
@@ -222,21 +138,6 @@ def _per_class_table(labels: np.ndarray, predicted: np.ndarray, class_names: Seq
             "recall_high": [high for _, high in intervals],
         }
     )
-
-
-class _TrainingPass(keras.Model):
-    """Runs a network in training mode whatever it is asked for.
-
-    `predict_on_batch` of this model compiles the pass, with the momentum and rates that hold when it is first called.
-    A network that is called directly keeps every intermediate result until its end, gigabytes of them.
-    """
-
-    def __init__(self, network: keras.Model) -> None:
-        super().__init__(name="training_pass")  # the class name starts with an underscore, which TensorFlow refuses
-        self.network = network
-
-    def call(self, images: Any) -> Any:
-        return self.network(images, training=True)
 
 
 @dataclass(frozen=True)

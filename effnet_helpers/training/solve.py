@@ -4,10 +4,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from effnet_helpers.blocks import freeze_backbone, split_after
 from effnet_helpers.data import ImageDataset
-from effnet_helpers.features import extract, extract_views
+from effnet_helpers.models import freeze_backbone, split_after
 from effnet_helpers.runtime import keras
+from effnet_helpers.training.features import extract_features, extract_views
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -87,7 +87,7 @@ def solve_head(
     freeze_backbone(model)
     backbone, _ = split_after(model, "head_pool")
     train = extract_views(backbone, dataset, "train", batch_size, views=views, augment=augment, seed=seed)
-    val = extract(backbone, dataset, "val", batch_size)
+    val = extract_features(backbone, dataset, "val", batch_size)
     started = time.perf_counter()
     norm, dense = model.get_layer("head_bn"), model.get_layer("head_probabilities")
     values = np.asarray(train.values, dtype="float32")

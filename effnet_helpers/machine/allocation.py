@@ -23,7 +23,7 @@ def keep_freed_memory() -> bool:
     """Makes glibc keep what this process frees; the process then holds its peak until it ends.
 
     Call it before TensorFlow is loaded. Where threads have allocated before, as in a notebook's kernel, later threads
-    share their heaps, and large blocks go back to the system all the same: start such a process with `environment`.
+    share their heaps, and large blocks go back to the system all the same: start it with `kernel_environment`.
 
     Returns:
         Whether it is so now: not with another C library, and not if the user has set one of `OF_THE_USER`.
@@ -35,7 +35,7 @@ def keep_freed_memory() -> bool:
     return all([mallopt(M_ARENA_MAX, 1), mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, -1)])
 
 
-def environment() -> dict[str, str]:
+def kernel_environment() -> dict[str, str]:
     """Variables that make glibc keep what is freed in a process that is started with them; none if that is not ours."""
     if not _is_ours_to_decide():
         return {}

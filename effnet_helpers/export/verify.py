@@ -16,29 +16,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from effnet_helpers.converters import convert, float32_copy, quiet_converters, serving_copy, serving_function, to_litert
-from effnet_helpers.model_files import ModelCard
-from effnet_helpers.runners import FORMATS, Runner, runner, why_unavailable
+from effnet_helpers.export.convert import (
+    convert,
+    float32_copy,
+)
+from effnet_helpers.export.runners import FORMATS, Runner, runner, why_unavailable
+from effnet_helpers.models import ModelCard
 from effnet_helpers.runtime import keras
 
 import numpy as np
-
-__all__ = [
-    "BOUNDS",
-    "FORMATS",
-    "Bound",
-    "Exported",
-    "Parity",
-    "ParityError",
-    "compare",
-    "export",
-    "quiet_converters",
-    "runner",
-    "serving_copy",
-    "serving_function",
-    "to_litert",
-    "why_unavailable",
-]
 
 
 def export(

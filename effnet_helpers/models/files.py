@@ -9,8 +9,9 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from effnet_helpers.blocks import block_of, set_stochastic_depth, stochastic_depth_layers, without_xla
-from effnet_helpers.preprocessing import RESIZE_MODES, check_size, guard_pixel_range
+from effnet_helpers.models.blocks import block_of, set_stochastic_depth, stochastic_depth_layers, without_xla
+from effnet_helpers.models.guard import guard_pixel_range
+from effnet_helpers.preprocessing import RESIZE_MODES, check_size
 from effnet_helpers.runtime import keras
 from effnet_helpers.variants import get_variant
 

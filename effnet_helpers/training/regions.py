@@ -7,12 +7,10 @@ that an image with one must have a region that looks like one is known as multip
 
 import math
 
-from effnet_helpers.blocks import block_of, freeze_backbone, split_after
-from effnet_helpers.data import ImageDataset
-from effnet_helpers.data.pipeline import from_arrays
-from effnet_helpers.features import extract
-from effnet_helpers.preprocessing import guard_pixel_range
+from effnet_helpers.data import ImageDataset, from_arrays
+from effnet_helpers.models import block_of, freeze_backbone, guard_pixel_range, split_after
 from effnet_helpers.runtime import keras
+from effnet_helpers.training.features import extract_features
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -118,7 +116,7 @@ def fit_region_head(
     freeze_backbone(model)
     last = [layer for layer in model.layers if block_of(layer)][-1]
     prefix, head = split_after(model, last.name)
-    features = extract(prefix, dataset, "train")
+    features = extract_features(prefix, dataset, "train")
     whitened = whitening(features.values)
     losses, found = [], []
     for _ in range(tries):

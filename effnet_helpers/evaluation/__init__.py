@@ -1,0 +1,21 @@
+"""How good a classifier is, how sure that figure is, where it errs, and what in a picture its answer rests on."""
+
+from effnet_helpers.evaluation.maps import class_activation_map
+from effnet_helpers.evaluation.report import (
+    Mistake,
+    Report,
+    accuracy_interval,
+    evaluate,
+    majority_baseline,
+    report_from_probabilities,
+)
+
+__all__ = [
+    "Mistake",
+    "Report",
+    "accuracy_interval",
+    "class_activation_map",
+    "evaluate",
+    "majority_baseline",
+    "report_from_probabilities",
+]

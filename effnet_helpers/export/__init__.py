@@ -1,0 +1,52 @@
+"""Hand a classifier to a runtime that needs neither Keras nor this package, prove that it decides the same, and use it.
+
+What is handed over takes float32 pixels (batch, height, width, 3) in [0, 255] and gives float32 probabilities (batch,
+classes), whatever it computes in between: the scaling is inside. A JSON file beside it says so.
+"""
+
+from effnet_helpers.export.convert import (
+    Serve,
+    float32_copy,
+    pixel_scaling,
+    quiet_converters,
+    serving_copy,
+    serving_function,
+    to_litert,
+)
+from effnet_helpers.export.predict import (
+    Found,
+    Summary,
+    find_pictures,
+    predict_files,
+    predict_to_csv,
+    read_pixels,
+)
+from effnet_helpers.export.runners import FORMATS, Runner, runner, why_unavailable
+from effnet_helpers.export.verify import BOUNDS, Bound, Exported, Parity, ParityError, compare, export
+
+__all__ = [
+    "BOUNDS",
+    "FORMATS",
+    "Bound",
+    "Exported",
+    "Found",
+    "Parity",
+    "ParityError",
+    "Runner",
+    "Serve",
+    "Summary",
+    "compare",
+    "export",
+    "find_pictures",
+    "float32_copy",
+    "pixel_scaling",
+    "predict_files",
+    "predict_to_csv",
+    "quiet_converters",
+    "read_pixels",
+    "runner",
+    "serving_copy",
+    "serving_function",
+    "to_litert",
+    "why_unavailable",
+]

@@ -1,0 +1,92 @@
+"""Figures that a lesson leaves behind, and conditions it insists on: plain Python, so that anything may import it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+RECORD_MIME = "application/vnd.effnet.record+json"
+"""MIME type of the output in which a notebook leaves a figure, and by which a run finds it again."""
+
+
+def record(name: str, value: float | int | str | bool) -> None:
+    """Shows a figure and leaves it in the notebook for `effnet run`, which gathers it into `metrics.json`.
+
+    In a notebook the figure is an output of its own with the MIME type `RECORD_MIME`; elsewhere it is printed.
+
+    Args:
+        name: A Python identifier, the key in `metrics.json`.
+        value: A finite number, a string or a truth value. NumPy scalars count as the Python value they hold.
+
+    Raises:
+        ValueError: If the name or the value is anything else.
+
+    Example:
+        >>> record("val_accuracy", 0.8125)
+        val_accuracy = 0.8125
+    """
+    expect(isinstance(name, str) and name.isidentifier(), "name of a record", name, "a Python identifier")
+    plain = value.item() if hasattr(value, "item") else value
+    is_usable = isinstance(plain, bool | int | float | str) and (isinstance(plain, str) or math.isfinite(plain))
+    expect(is_usable, f"record {name!r}", value, "a finite number, a string or a truth value")
+    text = f"{name} = {_four_digits(plain) if isinstance(plain, float) else plain}"
+    if not in_ipython():
+        print(text)
+        return
+    from IPython.display import display
+
+    display({"text/plain": text, RECORD_MIME: {"name": name, "value": plain}}, raw=True)
+
+
+def expect(condition: bool, name: str, received: Any, expected: str) -> None:
+    """Stops with one clear message if a parameter cannot work, or a result is not what it must be.
+
+    Args:
+        condition: What must hold.
+        name: What it is about, such as a parameter's name.
+        received: Its value.
+        expected: What would work, in words.
+
+    Raises:
+        ValueError: If `condition` is false.
+
+    Example:
+        >>> expect(3 >= 1, "epochs", 3, "a whole number from 1 up")
+    """
+    if not condition:
+        raise ValueError(f"{name}: expected {expected}. Received: {received!r}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns a sentence that names the known name nearest to a mistyped one, with a blank before it; else nothing.
+
+    Args:
+        name: What was given.
+        known: What would have been understood.
+
+    Example:
+        >>> did_you_mean("B8", ["B0", "Lite0"])
+        " Did you mean 'B0'?"
+    """
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.4)
+    return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def in_ipython() -> bool:
+    """Says whether this code runs under IPython: a notebook, or IPython's terminal."""
+    # Looked up, not imported: IPython takes half a second to import and is loaded already where the answer is yes.
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
+
+
+def _four_digits(number: float) -> str:
+    """Formats a float with four significant digits and no exponent."""
+    if number == 0:
+        return "0"
+    decimals = max(0, 3 - math.floor(math.log10(abs(number))))
+    text = f"{number:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,35 @@
+"""Train a head on frozen features, then fine-tune whole blocks, without computing anything twice."""
+
+from effnet_helpers.training.batch_norm import reestimate_batch_norm
+from effnet_helpers.training.callbacks import KeepBest, TrainingDivergedError
+from effnet_helpers.training.devices import use_device
+from effnet_helpers.training.features import Features, extract_features, extract_views
+from effnet_helpers.training.fit import Fit, balancing, compile_for_labels, fine_tune, fit_head, warmup_cosine
+from effnet_helpers.training.prefix import lowest_trainable_block, plan_prefix
+from effnet_helpers.training.regions import FLOOR, add_region_head, fit_region_head, whitening
+from effnet_helpers.training.solve import STRENGTHS, Solved, solve_head
+
+__all__ = [
+    "FLOOR",
+    "STRENGTHS",
+    "Features",
+    "Fit",
+    "KeepBest",
+    "Solved",
+    "TrainingDivergedError",
+    "add_region_head",
+    "balancing",
+    "compile_for_labels",
+    "extract_features",
+    "extract_views",
+    "fine_tune",
+    "fit_head",
+    "fit_region_head",
+    "lowest_trainable_block",
+    "plan_prefix",
+    "reestimate_batch_norm",
+    "solve_head",
+    "use_device",
+    "warmup_cosine",
+    "whitening",
+]
