@@ -14,29 +14,3 @@ from effnet_helpers.data.pipeline import decoded_images, from_arrays, images_per
 from effnet_helpers.data.scan import list_pictures, printable, scan_file
 from effnet_helpers.data.splits import check_classes, hash_key, split_by_hash, take_units
 from effnet_helpers.data.tfds_prepare import NotPreparedError
-
-__all__ = [
-    "SPLITS",
-    "ImageDataset",
-    "ImageFiles",
-    "LeftOutWarning",
-    "NotPreparedError",
-    "Provenance",
-    "audit",
-    "check_classes",
-    "decoded_images",
-    "draw_images",
-    "extract_archive",
-    "from_arrays",
-    "hash_key",
-    "images_per_second",
-    "list_pictures",
-    "load",
-    "printable",
-    "resized_images",
-    "sample_photos",
-    "scan_file",
-    "share_out_labels",
-    "split_by_hash",
-    "take_units",
-]

@@ -9,13 +9,3 @@ from effnet_helpers.evaluation.report import (
     majority_baseline,
     report_from_probabilities,
 )
-
-__all__ = [
-    "Mistake",
-    "Report",
-    "accuracy_interval",
-    "class_activation_map",
-    "evaluate",
-    "majority_baseline",
-    "report_from_probabilities",
-]

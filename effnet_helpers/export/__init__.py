@@ -23,30 +23,3 @@ from effnet_helpers.export.predict import (
 )
 from effnet_helpers.export.runners import FORMATS, Runner, runner, why_unavailable
 from effnet_helpers.export.verify import BOUNDS, Bound, Exported, Parity, ParityError, compare, export
-
-__all__ = [
-    "BOUNDS",
-    "FORMATS",
-    "Bound",
-    "Exported",
-    "Found",
-    "Parity",
-    "ParityError",
-    "Runner",
-    "Serve",
-    "Summary",
-    "compare",
-    "export",
-    "find_pictures",
-    "float32_copy",
-    "pixel_scaling",
-    "predict_files",
-    "predict_to_csv",
-    "quiet_converters",
-    "read_pixels",
-    "runner",
-    "serving_copy",
-    "serving_function",
-    "to_litert",
-    "why_unavailable",
-]

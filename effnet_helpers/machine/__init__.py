@@ -11,26 +11,3 @@ from effnet_helpers.machine.network import why_unreachable
 from effnet_helpers.machine.places import keras_home, without_home
 from effnet_helpers.machine.readiness import DEFAULT, Needs, Readiness, check_computer
 from effnet_helpers.machine.stored_arrays import CacheWarning, read_array, write_array
-
-__all__ = [
-    "DEFAULT",
-    "NOTE",
-    "OK",
-    "PROBLEM",
-    "CacheWarning",
-    "Finding",
-    "Needs",
-    "Readiness",
-    "cache_dir",
-    "check_computer",
-    "clear_cache",
-    "keep_freed_memory",
-    "keras_home",
-    "kernel_environment",
-    "memory_gb",
-    "read_array",
-    "usable_cores",
-    "why_unreachable",
-    "without_home",
-    "write_array",
-]

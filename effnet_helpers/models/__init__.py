@@ -22,29 +22,3 @@ from effnet_helpers.models.decode import Prediction, decode_predictions, restric
 from effnet_helpers.models.files import ModelCard, load, save
 from effnet_helpers.models.guard import ScaledPixelsWarning, guard_pixel_range
 from effnet_helpers.models.weights import WeightsError
-
-__all__ = [
-    "ModelCard",
-    "Prediction",
-    "ScaledPixelsWarning",
-    "WeightsError",
-    "add_head",
-    "block_names",
-    "block_of",
-    "build_backbone",
-    "build_imagenet_classifier",
-    "count_multiply_adds",
-    "decode_predictions",
-    "first_block_to_train",
-    "freeze_backbone",
-    "guard_pixel_range",
-    "load",
-    "restrict_to_wordnet_ids",
-    "save",
-    "set_stochastic_depth",
-    "split_after",
-    "split_at_block",
-    "trainable_table",
-    "unfreeze_blocks",
-    "without_xla",
-]

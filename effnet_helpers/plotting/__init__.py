@@ -11,23 +11,3 @@ from effnet_helpers.plotting.results import (
 )
 from effnet_helpers.plotting.serving import growth, serving
 from effnet_helpers.plotting.style import show
-
-__all__ = [
-    "accuracy_comparison",
-    "accuracy_versus_cost",
-    "activation_maps",
-    "compound_scaling",
-    "confusion",
-    "contact_sheet",
-    "growth",
-    "image_grid",
-    "label_curve",
-    "latency",
-    "learning_curves",
-    "per_class_recall",
-    "photos_with_predictions",
-    "schedule",
-    "serving",
-    "show",
-    "throughput",
-]

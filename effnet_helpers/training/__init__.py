@@ -8,28 +8,3 @@ from effnet_helpers.training.fit import Fit, balancing, compile_for_labels, fine
 from effnet_helpers.training.prefix import lowest_trainable_block, plan_prefix
 from effnet_helpers.training.regions import FLOOR, add_region_head, fit_region_head, whitening
 from effnet_helpers.training.solve import STRENGTHS, Solved, solve_head
-
-__all__ = [
-    "FLOOR",
-    "STRENGTHS",
-    "Features",
-    "Fit",
-    "KeepBest",
-    "Solved",
-    "TrainingDivergedError",
-    "add_region_head",
-    "balancing",
-    "compile_for_labels",
-    "extract_features",
-    "extract_views",
-    "fine_tune",
-    "fit_head",
-    "fit_region_head",
-    "lowest_trainable_block",
-    "plan_prefix",
-    "reestimate_batch_norm",
-    "solve_head",
-    "use_device",
-    "warmup_cosine",
-    "whitening",
-]
