@@ -10,6 +10,7 @@ from effnet_helpers.models.blocks import (
     block_of,
     first_block_to_train,
     freeze_backbone,
+    last_layer_below,
     set_stochastic_depth,
     split_after,
     split_at_block,

@@ -1,7 +1,7 @@
 """The blocks of an EfficientNet: their names, which of them train, and where to cut between them.
 
 A block is the unit to freeze, unfreeze and cut at: from B1 up most blocks add their input to their output, and a cut
-inside one would train half of such a sum. `models` offers everything here under its own name too.
+inside one would train half of such a sum.
 """
 
 import re
@@ -30,7 +30,13 @@ def freeze_backbone(model: keras.Model) -> None:
     stochastic depth rests, so that the backbone gives the same features in training as in inference.
 
     Args:
-        model: a backbone, with or without a head; compile it after this.
+        model: A backbone, with or without a head; compile it after this.
+
+    Example:
+        >>> model = models.add_head(models.build_backbone("Lite0"), num_classes=3)
+        >>> models.freeze_backbone(model)
+        >>> models.trainable_table(model).query("trains").index.tolist()
+        ['head']
     """
     for layer in model.layers:
         if block_of(layer):
@@ -44,16 +50,21 @@ def unfreeze_blocks(model: keras.Model, last: int | None = None, from_block: str
     Batch normalization of the backbone stays frozen, in inference mode; stochastic depth acts only in trainable blocks.
 
     Args:
-        model: a backbone, with or without a head; compile it after this.
-        last: how many blocks, counted from the output ("top" is the first of them). Give this or `from_block`.
-        from_block: name of the lowest block to train, one of `block_names(model)`.
+        model: A backbone, with or without a head; compile it after this.
+        last: How many blocks, counted from the output ("top" is the first of them). Give this or `from_block`.
+        from_block: Name of the lowest block to train, one of `block_names(model)`.
 
     Returns:
         A table with one row per block: layers, trainable and frozen parameters, and whether it trains.
 
     Raises:
-        ValueError: if `last` is not between 1 and the number of blocks, if there is no such block, or if both or
+        ValueError: If `last` is not between 1 and the number of blocks, if there is no such block, or if both or
             neither are given.
+
+    Example:
+        >>> table = models.unfreeze_blocks(model, from_block="block6a")
+        >>> table.query("trains").index.tolist()
+        ['block6a', 'block6b', 'block6c', 'block6d', 'block7a', 'top', 'head']
     """
     blocks = block_names(model)
     trained = blocks[first_block_to_train(blocks, last, from_block) :]
@@ -109,22 +120,26 @@ def split_at_block(model: keras.Model, block: str) -> tuple[keras.Model, keras.M
     """Cuts a model below a block. Both parts share their layers, so also their weights, with the model.
 
     Args:
-        model: a flat model with blocks.
-        block: name of the first block of the second part, one of `block_names(model)` but the first.
+        model: A flat model with blocks.
+        block: Name of the first block of the second part, one of `block_names(model)` but the first.
 
     Returns:
         `(prefix, tail)`: from pixels to the activations that enter `block`, and from those to the model's output;
         `tail(prefix(x))` is `model(x)`.
 
     Raises:
-        ValueError: if there is no such block, or nothing but pixel scaling below it.
+        ValueError: If there is no such block, or nothing but pixel scaling below it.
     """
+    return split_after(model, last_layer_below(model, block).name)
+
+
+def last_layer_below(model: keras.Model, block: str) -> keras.layers.Layer:
+    """The layer whose output enters a block; a `ValueError` says so where there is no such block, or none below it."""
     blocks = block_names(model)
     if block not in blocks[1:]:
         raise ValueError(f"Unknown block to cut at. Known: {', '.join(blocks[1:])}. Received: {block!r}")
     below = blocks[blocks.index(block) - 1]
-    last_layer = [layer for layer in model.layers if block_of(layer) == below][-1]
-    return split_after(model, last_layer.name)
+    return [layer for layer in model.layers if block_of(layer) == below][-1]
 
 
 def split_after(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Model]:

@@ -1,10 +1,11 @@
-"""Build an EfficientNet, put a head on it, choose what trains, cut it in two, count its operations.
+"""Build an EfficientNet, put a head on it, count its operations.
 
 Every model here is one flat functional `keras.Model` whose input is float pixels (batch, height, width, 3) in [0, 255];
 scaling is its first layers' affair. Layers are named after their block: `stem_…`, `block1a_…` … `block7a_…`, `top_…`,
 and `head_…` for what `add_head` adds.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from effnet_helpers.models import lite
@@ -37,8 +38,8 @@ def build_imagenet_classifier(variant: str = "B0", weights: str | Path | None = 
         A model from pixels (batch, resolution, resolution, 3) in [0, 255] to probabilities (batch, 1000).
 
     Raises:
-        ValueError: for an unknown variant.
-        WeightsError: if the weights are not to be had or do not fit; the message says what works.
+        ValueError: For an unknown variant.
+        WeightsError: If the weights are not to be had or do not fit; the message says what works.
     """
     found = get_variant(variant)
     return guard_pixel_range(_build(found, weights, True, found.resolution, DROP_CONNECT_RATE))
@@ -57,8 +58,8 @@ def build_backbone(
     Args:
         variant: "B0" … "B7", "Lite0" … "Lite4".
         weights: "imagenet", a path to a weights file of this variant, or None for random.
-        image_size: side of the square input in pixels, at least 32; by default the variant's published resolution.
-        drop_connect_rate: rate of stochastic depth, in [0, 1). It rises linearly with depth: block i of n, counted from
+        image_size: Side of the square input in pixels, at least 32; by default the variant's published resolution.
+        drop_connect_rate: Rate of stochastic depth, in [0, 1). It rises linearly with depth: block i of n, counted from
             0, has i / n of it (as in the authors' code; Huang et al., arXiv 1603.09382). It does not touch the weights.
 
     Returns:
@@ -66,8 +67,8 @@ def build_backbone(
         (batch, ⌈image_size / 32⌉, ⌈image_size / 32⌉, channels), 1,280 channels for B0 and every Lite.
 
     Raises:
-        ValueError: for an unknown variant, an image size below 32, or a rate outside [0, 1).
-        WeightsError: if the weights are not to be had or do not fit; the message says what works.
+        ValueError: For an unknown variant, an image size below 32, or a rate outside [0, 1).
+        WeightsError: If the weights are not to be had or do not fit; the message says what works.
     """
     found = get_variant(variant)
     size = found.resolution if image_size is None else image_size
@@ -122,16 +123,21 @@ def add_head(backbone: keras.Model, num_classes: int, dropout: float = 0.2) -> k
     """Puts a new classification head on a backbone: pooling, batch normalization, dropout, softmax.
 
     Args:
-        backbone: what `build_backbone` returns.
-        num_classes: how many classes, at least 2.
-        dropout: rate before the softmax, in [0, 1).
+        backbone: What `build_backbone` returns.
+        num_classes: How many classes, at least 2.
+        dropout: Rate before the softmax, in [0, 1).
 
     Returns:
         One flat model from pixels (batch, height, width, 3) in [0, 255] to probabilities (batch, num_classes). It
         shares its layers with `backbone`.
 
     Raises:
-        ValueError: if `num_classes` is below 2.
+        ValueError: If `num_classes` is below 2.
+
+    Example:
+        >>> model = models.add_head(models.build_backbone("Lite0", image_size=256), num_classes=3)
+        >>> model.output_shape
+        (None, 3)
     """
     if num_classes < 2:
         raise ValueError(f"A classifier needs at least 2 classes. Received: num_classes={num_classes}")
@@ -144,12 +150,16 @@ def add_head(backbone: keras.Model, num_classes: int, dropout: float = 0.2) -> k
     return guard_pixel_range(model)
 
 
-def count_multiply_adds(model: keras.Model) -> int:
+def count_multiply_adds(model: keras.Model | Sequence[keras.layers.Layer]) -> int:
     """Counts the multiplications with addition of one forward pass over one image, in convolutions and dense layers.
 
     Normalization, activations, pooling and element-wise products are left out, as is usual for such figures.
+
+    Args:
+        model: A flat model, or some of its layers.
     """
-    return sum(_multiply_adds(layer) for layer in model.layers)
+    layers = model.layers if isinstance(model, keras.Model) else model
+    return sum(_multiply_adds(layer) for layer in layers)
 
 
 def _multiply_adds(layer: keras.layers.Layer) -> int:

@@ -24,13 +24,13 @@ def decode_predictions(probabilities: np.ndarray, top: int = 5) -> list[list[Pre
 
     Args:
         probabilities: (batch, 1000), as `build_imagenet_classifier` predicts.
-        top: how many per image.
+        top: How many per image.
 
     Returns:
         For each image a list of `top` predictions, most probable first.
 
     Raises:
-        ValueError: if the shape is not (batch, 1000).
+        ValueError: If the shape is not (batch, 1000).
     """
     probabilities = np.asarray(probabilities)
     if probabilities.ndim != 2 or probabilities.shape[1] != imagenet.NUM_CLASSES:
@@ -49,15 +49,15 @@ def restrict_to_wordnet_ids(classifier: keras.Model, wordnet_ids: Sequence[str])
     those of the whole classifier, divided by their sum.
 
     Args:
-        classifier: what `build_imagenet_classifier` returns; it is left as it is.
-        wordnet_ids: of the classes to keep, at least 2, in the order of the outputs; `ImageDataset.wordnet_ids`.
+        classifier: What `build_imagenet_classifier` returns; it is left as it is.
+        wordnet_ids: Of the classes to keep, at least 2, in the order of the outputs; `ImageDataset.wordnet_ids`.
 
     Returns:
         A model from pixels (batch, height, width, 3) in [0, 255] to probabilities (batch, len(wordnet_ids)). It shares
         all layers but the last with `classifier`.
 
     Raises:
-        ValueError: if an id is not one of ImageNet's 1,000, there are fewer than 2, or the classifier has another
+        ValueError: If an id is not one of ImageNet's 1,000, there are fewer than 2, or the classifier has another
             number of classes.
     """
     unknown = [wordnet_id for wordnet_id in wordnet_ids if imagenet.class_index(wordnet_id) is None]

@@ -22,11 +22,11 @@ def build_lite(
     """Builds an EfficientNet-Lite network with random weights.
 
     Args:
-        variant: one of Lite0–Lite4.
-        include_top: whether to end in pooling, dropout and a softmax over `num_classes`, or in the last feature map.
-        image_size: side of the square input in pixels.
-        drop_connect_rate: stochastic depth's rate, in [0, 1); block i of n, counted from 0, has i / n of it.
-        num_classes: width of the softmax.
+        variant: One of Lite0–Lite4.
+        include_top: Whether to end in pooling, dropout and a softmax over `num_classes`, or in the last feature map.
+        image_size: Side of the square input in pixels.
+        drop_connect_rate: Stochastic depth's rate, in [0, 1); block i of n, counted from 0, has i / n of it.
+        num_classes: Width of the softmax.
 
     Returns:
         A flat functional `keras.Model` from float pixels (batch, image_size, image_size, 3) in [0, 255] to

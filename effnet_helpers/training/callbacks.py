@@ -17,9 +17,9 @@ class KeepBest(keras.callbacks.Callback):
     """Restores the weights of the epoch with the lowest validation loss, and stops early or on a non-finite loss.
 
     Args:
-        whole: the model whose weights to keep; the one in training may be its upper part.
-        patience: stop after so many epochs without a lower validation loss; None never stops.
-        checkpoint_dir: if given, the best weights go to `best.weights.h5` there and the history to `history.csv`.
+        whole: The model whose weights to keep; the one in training may be its upper part.
+        patience: Stop after so many epochs without a lower validation loss; None never stops.
+        checkpoint_dir: If given, the best weights go to `best.weights.h5` there and the history to `history.csv`.
     """
 
     def __init__(

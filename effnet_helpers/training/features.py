@@ -4,20 +4,24 @@ A frozen prefix gives the same activations for an image in every epoch, so they 
 layer they are the features that a head is trained on, at a block's boundary they are where fine-tuning starts from.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from effnet_helpers import machine
-from effnet_helpers.data import ImageDataset
-from effnet_helpers.machine import cache_dir
+from effnet_helpers import data, machine
 from effnet_helpers.runtime import keras
 
 import numpy as np
 
-_FORMAT = 2
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_FORMAT = 3
 """Part of every key: raise it when what is stored for the same network and images changes."""
 
 _IRRELEVANT = ("name", "trainable", "rate", "seed")
@@ -29,106 +33,98 @@ class Features:
     """Activations of one split.
 
     Attributes:
-        values: float16, (images, …) in the order of `dataset.batches(split)`; a read-only memory-mapped file.
+        values: float16, (images, …) in the order of `dataset.batches(split)`; a read-only memory-mapped file. With
+            several views, one after the other.
         labels: int32, (images,).
-        seconds: how long it took to compute them, or to find them.
-        reused: whether they were found in the cache.
+        seconds: How long it took to compute them, or to find them.
+        reused: Whether they were found in the cache.
     """
 
-    values: np.ndarray
+    values: np.ndarray | Stack
     labels: np.ndarray
     seconds: float
     reused: bool
 
+    def batches(
+        self, batch_size: int = 32, *, shuffle: bool = False, balanced: bool = False, seed: int = 0
+    ) -> tf.data.Dataset:
+        """Serves them as batches, in exactly the order in which `ImageDataset.batches` serves the images.
+
+        Args:
+            batch_size: Rows in a batch; the last may have fewer.
+            shuffle: Whether each epoch comes in a new order.
+            balanced: Whether each epoch has as many images of one class as of another, see `ImageDataset.batches`.
+            seed: Decides these orders, together with the number of the epoch.
+
+        Returns:
+            Dataset of `(float32 (batch, …), int32 (batch,))` with known cardinality.
+        """
+        order = {"shuffle": shuffle, "balanced": balanced, "seed": seed}
+        return data.from_arrays(self.values, self.labels, batch_size, **order)
+
 
 def extract_features(
     network: keras.Model,
-    dataset: ImageDataset,
-    split: str,
+    dataset: data.ImageDataset,
+    splits: Sequence[str] = ("train", "val"),
     batch_size: int = 32,
     *,
-    view: int = 0,
+    views: int = 1,
     augment: Mapping[str, object] | None = None,
     seed: int = 0,
-) -> Features:
-    """Runs a network over a split in inference mode, or finds the result of an earlier run.
+) -> dict[str, Features]:
+    """Runs a network over splits in inference mode, or finds the results of an earlier run.
 
     Args:
-        network: from pixels to activations, for example a backbone, or the prefix of `models.split_at_block`.
-        dataset: where the images come from.
-        split: "train", "val" or "test".
-        batch_size: images at a time. It does not change the result, so it is not part of the key.
-        view: 0 takes the images as they are, any other number augments them, each in its own way.
-        augment: arguments of `preprocessing.augment`, needed for other views than 0.
-        seed: of the augmentation.
+        network: From pixels to activations, for example a backbone, or the prefix of `models.split_at_block`.
+        dataset: Where the images come from.
+        splits: Some of "train", "val" and "test".
+        batch_size: Images at a time. It does not change the result of images as they are.
+        views: How many versions of each training image: the image as it is, and augmented ones. A larger number adds
+            to a smaller one. Other splits always have one.
+        augment: Arguments of `preprocessing.augment`, needed for more than one view.
+        seed: Of the augmentation.
 
     Returns:
-        The `Features`. Values are rounded to float16, at most 0.05 % off.
+        The `Features` of each split. Values are rounded to float16, at most 0.05 % off.
 
     Raises:
-        ValueError: if an augmented view is asked for and `augment` is not given.
-        FloatingPointError: if an activation is too large for float16 or not a number.
+        ValueError: If `views` is no whole number from 1 up, or above 1 without `augment`.
+        FloatingPointError: If an activation is too large for float16 or not a number.
+
+    Example:
+        >>> backbone = models.build_backbone("Lite0", image_size=224)
+        >>> features = training.extract_features(backbone, data.load("textile", image_size=224), ["val"])
+        >>> features["val"].values.shape
+        (267, 7, 7, 1280)
     """
-    if view and not augment:
-        raise ValueError(f"Views other than 0 are augmented, so they need `augment`. Received: {view=}, {augment=}")
-    started = time.perf_counter()
-    # Which images share a draw depends on the size of batches, so that of an augmented view is part of the key.
-    how = json.dumps([view, seed, batch_size, augment], sort_keys=True) if view else ""
-    key = f"{network_fingerprint(network)}-{dataset.fingerprint(split)}-{how}"
-    path = cache_dir() / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
-    labels = dataset.labels(split)
-    shape = (len(labels), *network.output_shape[1:])
-    values = machine.read_array(path, shape, "float16")
-    reused = values is not None
-    if not reused:
-        options = {"augment": dict(augment), "seed": _seed_of_view(seed, view)} if view else {}
-        values = machine.write_array(path, shape, "float16", _activations(network, dataset, split, batch_size, options))
-        if values is None:
-            values = np.concatenate(list(_activations(network, dataset, split, batch_size, options)))
-    return Features(values, labels, time.perf_counter() - started, reused)
-
-
-def extract_views(
-    network: keras.Model,
-    dataset: ImageDataset,
-    split: str,
-    batch_size: int = 32,
-    *,
-    views: int,
-    augment: Mapping[str, object] | None = None,
-    seed: int = 0,
-) -> Features:
-    """Runs a network over several versions of each image, see `extract_features`.
-
-    Args:
-        network: from pixels to activations.
-        dataset: where the images come from.
-        split: "train", "val" or "test".
-        batch_size: images at a time.
-        views: how many versions: the images as they are, and augmented ones. A larger number adds to a smaller one.
-        augment: arguments of `preprocessing.augment`, needed for more than one view.
-        seed: of the augmentation.
-
-    Returns:
-        `Features` of (views * images, …), one view after the other; values are read from disk as they are asked for.
-    """
-    parts = [
-        extract_features(network, dataset, split, batch_size, view=view, augment=augment, seed=seed)
-        for view in range(views)
-    ]
-    return Features(
-        parts[0].values if views == 1 else Stack([part.values for part in parts]),
-        np.tile(parts[0].labels, views),
-        sum(part.seconds for part in parts),
-        all(part.reused for part in parts),
-    )
+    if isinstance(views, bool) or not isinstance(views, int) or views < 1:
+        raise ValueError(f"views must be a whole number, 1 or more. Received: {views!r}")
+    if views > 1 and not augment:
+        raise ValueError(f"Views other than the first are augmented, so they need `augment`. Received: {views=}")
+    fingerprint = network_fingerprint(network)
+    found = {}
+    for split in splits:
+        started, labels = time.perf_counter(), dataset.labels(split)
+        parts = [
+            _one_view(network, fingerprint, dataset, split, batch_size, view, augment, seed)
+            for view in range(views if split == "train" else 1)
+        ]
+        values = [values for values, _ in parts]
+        found[split] = Features(
+            values[0] if len(values) == 1 else Stack(values),
+            np.tile(labels, len(values)),
+            time.perf_counter() - started,
+            all(reused for _, reused in parts),
+        )
+    return found
 
 
 class Stack:
     """Arrays of one shape, one after the other along the first axis, without a copy of them in memory.
 
     Args:
-        arrays: of the same shape and dtype.
+        arrays: Of the same shape and dtype.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
@@ -166,12 +162,38 @@ def network_fingerprint(network: keras.Model) -> str:
     return digest.hexdigest()
 
 
+def _one_view(
+    network: keras.Model,
+    fingerprint: str,
+    dataset: data.ImageDataset,
+    split: str,
+    batch_size: int,
+    view: int,
+    augment: Mapping[str, object] | None,
+    seed: int,
+) -> tuple[np.ndarray, bool]:
+    """Returns the activations of one version of each image, and whether they were found in the cache."""
+    # Which images share a draw depends on the size of batches, so that of an augmented view is part of the key.
+    how = json.dumps([view, seed, batch_size, augment], sort_keys=True) if view else ""
+    key = hashlib.sha256(f"{fingerprint}-{dataset.fingerprint(split)}-{how}".encode()).hexdigest()[:32]
+    path = machine.cache_dir() / "features" / f"{key}.npy"
+    shape = (dataset.sizes[split], *network.output_shape[1:])
+    values = machine.read_array(path, shape, "float16")
+    if values is not None:
+        return values, True
+    options: dict[str, Any] = {"augment": dict(augment), "seed": _seed_of_view(seed, view)} if view else {}
+    values = machine.write_array(path, shape, "float16", _activations(network, dataset, split, batch_size, options))
+    if values is None:
+        values = np.concatenate(list(_activations(network, dataset, split, batch_size, options)))
+    return values, False
+
+
 def _seed_of_view(seed: int, view: int) -> int:
     return int(np.random.SeedSequence([seed, view]).generate_state(1)[0])
 
 
 def _activations(
-    network: keras.Model, dataset: ImageDataset, split: str, batch_size: int, options: Mapping[str, object]
+    network: keras.Model, dataset: data.ImageDataset, split: str, batch_size: int, options: Mapping[str, Any]
 ) -> Iterator[np.ndarray]:
     """Yields float16 arrays, a batch at a time."""
     for images, _ in dataset.batches(split, batch_size, **options):

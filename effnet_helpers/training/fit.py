@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from effnet_helpers.data import ImageDataset, from_arrays
+from effnet_helpers.data import ImageDataset
 from effnet_helpers.models import freeze_backbone, split_after, split_at_block, trainable_table
 from effnet_helpers.runtime import keras
 from effnet_helpers.training.callbacks import KeepBest
-from effnet_helpers.training.features import extract_features, extract_views
-from effnet_helpers.training.prefix import plan_prefix
+from effnet_helpers.training.features import extract_features
+from effnet_helpers.training.prefix import lowest_trainable_block, plan_prefix
 
 BALANCES = (None, "class_weights", "balanced_sampling")
 
@@ -20,13 +20,13 @@ class Fit:
     """What a training run did.
 
     Attributes:
-        history: per epoch, as Keras records it: "loss", "accuracy", "val_loss", "val_accuracy".
-        best_epoch: the epoch whose weights the model has now, counted from 1: the one with the lowest validation loss.
-        seconds: of training.
-        preparation_seconds: of computing, or finding, what the frozen part of the network says.
-        reused: whether that was found in the cache.
-        trained: names of the parts that trained, from the input up.
-        trained_parameters: how many values that was.
+        history: Per epoch, as Keras records it: "loss", "accuracy", "val_loss", "val_accuracy".
+        best_epoch: The epoch whose weights the model has now, counted from 1: the one with the lowest validation loss.
+        seconds: Of training.
+        preparation_seconds: Of computing, or finding, what the frozen part of the network says.
+        reused: Whether that was found in the cache.
+        trained: Names of the parts that trained, from the input up.
+        trained_parameters: How many values that was.
     """
 
     history: dict[str, list[float]]
@@ -45,6 +45,16 @@ class Fit:
             f"{len(self.history['loss'])} epochs in {self.seconds:.1f} s ({prepared}); best epoch "
             f"{self.best_epoch}, validation accuracy {self.history['val_accuracy'][self.best_epoch - 1]:.3f}"
         )
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    train: Iterable
+    val: Iterable
+    class_weights: dict[int, float] | None
+    steps_per_epoch: int | None = None  # None if the batches come to an end by themselves
+    seconds: float = 0.0
+    reused: bool = False
 
 
 def fit_head(
@@ -67,25 +77,25 @@ def fit_head(
     float16; only the work that would be the same in every epoch is not repeated.
 
     Args:
-        model: a backbone with a head of `models.add_head`. Its backbone is frozen here; its head is trained in place.
-        dataset: images and labels; "train" is learned from, "val" picks the best epoch.
-        epochs: at most so many passes.
-        batch_size: images per step.
-        learning_rate: of Adam.
-        patience: stop after so many epochs without a lower validation loss; None runs them all.
-        balance: for classes of different sizes: "class_weights" lets an image of a rare class weigh more, in
+        model: A backbone with a head of `models.add_head`. Its backbone is frozen here; its head is trained in place.
+        dataset: Images and labels; "train" is learned from, "val" picks the best epoch.
+        epochs: At most so many passes.
+        batch_size: Images per step.
+        learning_rate: Of Adam.
+        patience: Stop after so many epochs without a lower validation loss; None runs them all.
+        balance: For classes of different sizes: "class_weights" lets an image of a rare class weigh more, in
             "balanced_sampling" it comes more often; None treats all images alike.
-        seed: of the order of images and of augmentation.
-        augment: arguments of `preprocessing.augment`, needed for more than one view.
-        views: of how many versions of each training image features are kept: the image as it is, and augmented ones.
+        seed: Of the order of images and of augmentation.
+        augment: Arguments of `preprocessing.augment`, needed for more than one view.
+        views: Of how many versions of each training image features are kept: the image as it is, and augmented ones.
             An epoch shows as many images as without, of all versions mixed.
-        checkpoint_dir: where to keep the best weights so far and the history, should the run be interrupted.
+        checkpoint_dir: Where to keep the best weights so far and the history, should the run be interrupted.
 
     Returns:
         A `Fit`. The model has the weights of the best epoch and is compiled.
 
     Raises:
-        TrainingDivergedError: if the loss is not finite; the model then has the weights of the best epoch before.
+        TrainingDivergedError: If the loss is not finite; the model then has the weights of the best epoch before.
     """
     freeze_backbone(model)
     backbone, head = split_after(model, "head_pool")
@@ -116,61 +126,64 @@ def fine_tune(
 
     What lies below the lowest trainable block says the same of an image in every epoch, so by default it is computed
     once and only the rest is run. With `augment` it is computed for some versions of each image, if that is less work
-    than running the whole network on ever new ones; `prefix.plan_prefix` decides.
+    than running the whole network on ever new ones; `plan_prefix` decides.
 
     Args:
-        model: a classifier whose head was fitted and some of whose blocks are trainable.
-        dataset: images and labels; "train" is learned from, "val" picks the best epoch.
-        epochs: at most so many passes.
-        batch_size: images per step.
-        learning_rate: of Adam, at its peak; `warmup_cosine` gives the schedule.
-        warmup_epochs: over how many passes the rate rises.
-        patience: stop after so many epochs without a lower validation loss; None runs them all.
-        balance: for classes of different sizes: "class_weights" lets an image of a rare class weigh more, in
+        model: A classifier whose head was fitted and some of whose blocks are trainable.
+        dataset: Images and labels; "train" is learned from, "val" picks the best epoch.
+        epochs: At most so many passes.
+        batch_size: Images per step.
+        learning_rate: Of Adam, at its peak; `warmup_cosine` gives the schedule.
+        warmup_epochs: Over how many passes the rate rises.
+        patience: Stop after so many epochs without a lower validation loss; None runs them all.
+        balance: For classes of different sizes: "class_weights" lets an image of a rare class weigh more, in
             "balanced_sampling" it comes more often; None treats all images alike.
-        seed: of the order of images and of augmentation.
-        augment: arguments of `preprocessing.augment`, or None.
-        views: how many versions of each image to keep at most, the image as it is among them, if augmented.
-        cache: whether the frozen part may be computed once. The results agree up to rounding to float16.
-        checkpoint_dir: where to keep the best weights so far and the history, should the run be interrupted.
+        seed: Of the order of images and of augmentation.
+        augment: Arguments of `preprocessing.augment`, or None.
+        views: How many versions of each image to keep at most, the image as it is among them, if augmented.
+        cache: Whether the frozen part may be computed once. The results agree up to rounding to float16.
+        checkpoint_dir: Where to keep the best weights so far and the history, should the run be interrupted.
         verbose: 0 is silent, 2 prints a line for each epoch.
 
     Returns:
         A `Fit`. The model has the weights of the best epoch and is compiled.
 
     Raises:
-        ValueError: if no block is trainable.
-        TrainingDivergedError: if the loss is not finite; the model then has the weights of the best epoch before.
+        ValueError: If no block is trainable.
+        TrainingDivergedError: If the loss is not finite; the model then has the weights of the best epoch before.
     """
-    plan = plan_prefix(model, dataset, epochs=epochs, augment=augment, views=views)
     steps_per_epoch = -(-dataset.sizes["train"] // batch_size)
     schedule = warmup_cosine(learning_rate, epochs * steps_per_epoch, round(warmup_epochs * steps_per_epoch))
     optimizer = keras.optimizers.Adam(schedule)
     keeper = KeepBest(model, patience, checkpoint_dir)
+    block, decision = lowest_trainable_block(model), "The whole network runs in every epoch, as asked for."
+    if cache:
+        plan = plan_prefix(model, dataset, epochs=epochs, augment=augment, views=views)
+        cache, views, decision = plan.cached, plan.views, str(plan)
     if verbose:
-        print(plan if cache else "The whole network runs in every epoch, as asked for.")
-    if cache and plan.cached:
-        prefix, tail = split_at_block(model, plan.block)
-        prepared = _prepare(prefix, dataset, batch_size, seed, balance, plan.views, augment)
-        return _run(model, tail, prepared, optimizer, epochs, keeper, verbose)
-    order, weights = balancing(dataset, balance)
-    train = dataset.batches("train", batch_size, shuffle=True, **order, seed=seed, augment=augment, cache=True)
-    prepared = _Prepared(train, dataset.batches("val", batch_size, cache=True), weights)
-    return _run(model, model, prepared, optimizer, epochs, keeper, verbose)
+        print(decision)
+    if cache:
+        prefix, trained = split_at_block(model, block)
+        prepared = _prepare(prefix, dataset, batch_size, seed, balance, views, augment)
+    else:
+        trained, (order, weights) = model, balancing(dataset, balance)
+        train = dataset.batches("train", batch_size, shuffle=True, **order, seed=seed, augment=augment, cache=True)
+        prepared = _Prepared(train, dataset.batches("val", batch_size, cache=True), weights)
+    return _run(model, trained, prepared, optimizer, epochs, keeper, verbose)
 
 
 def balancing(dataset: ImageDataset, balance: str | None) -> tuple[dict[str, bool], dict[int, float] | None]:
     """Says what `balance` means for training: how to serve the images, and what each class weighs.
 
     Args:
-        dataset: images and labels.
+        dataset: Images and labels.
         balance: "class_weights", "balanced_sampling" or None, see `fit_head`.
 
     Returns:
-        Arguments for `dataset.batches` or `from_arrays`, and `class_weight` for `fit`.
+        Arguments for `dataset.batches` or `Features.batches`, and `class_weight` for `fit`.
 
     Raises:
-        ValueError: if `balance` is anything else.
+        ValueError: If `balance` is anything else.
     """
     if balance not in BALANCES:
         raise ValueError(f"balance must be one of {', '.join(map(repr, BALANCES))}. Received: {balance!r}")
@@ -185,12 +198,17 @@ def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optim
     (Loshchilov and Hutter, arXiv 1608.03983).
 
     Args:
-        peak: the highest rate.
-        steps: how many steps in all.
-        warmup_steps: how many of them for the rise, fewer than `steps`.
+        peak: The highest rate.
+        steps: How many steps in all.
+        warmup_steps: How many of them for the rise, fewer than `steps`.
 
     Raises:
-        ValueError: if there are no steps, or no fewer for the rise than in all.
+        ValueError: If there are no steps, or no fewer for the rise than in all.
+
+    Example:
+        >>> schedule = training.warmup_cosine(0.001, steps=100, warmup_steps=10)
+        >>> [round(float(schedule(step)), 5) for step in (0, 5, 10, 100)]
+        [0.0, 0.0005, 0.001, 0.0]
     """
     if not 0 <= warmup_steps < steps:
         raise ValueError(
@@ -203,16 +221,6 @@ def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optim
     )
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    train: Iterable
-    val: Iterable
-    class_weights: dict[int, float] | None
-    steps_per_epoch: int | None = None  # None if the batches come to an end by themselves
-    seconds: float = 0.0
-    reused: bool = False
-
-
 def _prepare(
     prefix: keras.Model,
     dataset: ImageDataset,
@@ -223,20 +231,13 @@ def _prepare(
     augment: Mapping[str, object] | None = None,
 ) -> _Prepared:
     order, weights = balancing(dataset, balance)
-    train = extract_views(prefix, dataset, "train", batch_size, views=views, augment=augment, seed=seed)
-    val = extract_features(prefix, dataset, "val", batch_size)
-    batches = from_arrays(train.values, train.labels, batch_size, shuffle=True, **order, seed=seed)
-    steps_per_epoch = None
+    found = extract_features(prefix, dataset, ("train", "val"), batch_size, views=views, augment=augment, seed=seed)
+    train, val = found["train"], found["val"]
+    batches, steps_per_epoch = train.batches(batch_size, shuffle=True, **order, seed=seed), None
     if views > 1:  # an epoch is as many images as without views; it goes on where the one before left off
         batches, steps_per_epoch = batches.repeat(), -(-dataset.sizes["train"] // batch_size)
-    return _Prepared(
-        batches,
-        from_arrays(val.values, val.labels, batch_size),
-        weights,
-        steps_per_epoch,
-        train.seconds + val.seconds,
-        train.reused and val.reused,
-    )
+    seconds, reused = train.seconds + val.seconds, train.reused and val.reused
+    return _Prepared(batches, val.batches(batch_size), weights, steps_per_epoch, seconds, reused)
 
 
 def _run(

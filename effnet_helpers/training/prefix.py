@@ -1,4 +1,4 @@
-"""Is it worth to compute the frozen part of a network once? Multiplications and bytes, counted before any work."""
+"""Does it pay to compute the frozen part of a network once? Multiplications and bytes, counted before any work."""
 
 import math
 import shutil
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.machine import cache_dir
-from effnet_helpers.models import block_names, block_of, count_multiply_adds, split_at_block
+from effnet_helpers.models import block_names, block_of, count_multiply_adds, last_layer_below
 from effnet_helpers.runtime import keras
 
 BACKWARD = 2
@@ -19,12 +19,12 @@ class Plan:
     """How the frozen part of a network will be run.
 
     Attributes:
-        cached: whether it is computed once and kept.
-        block: the lowest block that trains.
-        views: how many versions of each training image are kept.
-        gigabytes: what that takes on disk.
-        budget_gb: what it may take.
-        work: multiplications as a share of those of running the whole network in every epoch.
+        cached: Whether it is computed once and kept.
+        block: The lowest block that trains.
+        views: How many versions of each training image are kept.
+        gigabytes: What that takes on disk.
+        budget_gb: What it may take.
+        work: Multiplications as a share of those of running the whole network in every epoch.
     """
 
     cached: bool
@@ -55,19 +55,24 @@ def plan_prefix(
     """Estimates whether to keep the activations below the lowest trainable block, or to run the whole network.
 
     Args:
-        model: a classifier some of whose blocks are trainable.
-        dataset: what it will be trained on.
-        epochs: how many passes are planned.
-        augment: arguments of `preprocessing.augment`, or None if images do not change; then one version is enough.
-        views: how many versions of each image to keep at most.
-        budget_gb: what the kept activations may take on disk; half of what is free by default. They are files that the
+        model: A classifier some of whose blocks are trainable.
+        dataset: What it will be trained on.
+        epochs: How many passes are planned.
+        augment: Arguments of `preprocessing.augment`, or None if images do not change; then one version is enough.
+        views: How many versions of each image to keep at most.
+        budget_gb: What the kept activations may take on disk; half of what is free by default. They are files that the
             operating system keeps in memory as far as there is room.
 
     Returns:
         The `Plan`.
 
     Raises:
-        ValueError: if no block is trainable, or `views` is no whole number from 1 up.
+        ValueError: If no block is trainable, or `views` is no whole number from 1 up.
+
+    Example:
+        >>> models.unfreeze_blocks(model, from_block="block6a")
+        >>> print(training.plan_prefix(model, dataset, epochs=5))
+        Estimate: keeping what lies below block6a for each image takes 0.06 GB (of 40 allowed) and …
     """
     if isinstance(views, bool) or not isinstance(views, int) or views < 1:
         raise ValueError(f"views must be a whole number, 1 or more. Received: {views!r}")
@@ -77,12 +82,13 @@ def plan_prefix(
     if block == block_names(model)[0]:
         return Plan(False, block, 1, 0.0, budget_gb, 1.0)
     views = 1 if augment is None else min(views, epochs)
-    prefix, tail = split_at_block(model, block)
-    below, above = count_multiply_adds(prefix), count_multiply_adds(tail)
+    boundary = last_layer_below(model, block)
+    position = model.layers.index(boundary) + 1
+    below, above = (count_multiply_adds(part) for part in (model.layers[:position], model.layers[position:]))
     train, val = dataset.sizes["train"], dataset.sizes["val"]
     upper = epochs * (train * (1 + BACKWARD) + val) * above
     work = ((views * train + val) * below + upper) / (epochs * (train + val) * below + upper)
-    gigabytes = (views * train + val) * math.prod(prefix.output_shape[1:]) * 2 / 1e9  # float16
+    gigabytes = (views * train + val) * math.prod(boundary.output.shape[1:]) * 2 / 1e9  # float16
     return Plan(work < 1 and gigabytes <= budget_gb, block, views, gigabytes, budget_gb, work)
 
 

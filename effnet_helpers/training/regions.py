@@ -7,7 +7,7 @@ that an image with one must have a region that looks like one is known as multip
 
 import math
 
-from effnet_helpers.data import ImageDataset, from_arrays
+from effnet_helpers.data import ImageDataset
 from effnet_helpers.models import block_of, freeze_backbone, guard_pixel_range, split_after
 from effnet_helpers.runtime import keras
 from effnet_helpers.training.features import extract_features
@@ -33,18 +33,18 @@ def add_region_head(
     get beyond that.
 
     Args:
-        backbone: a backbone, or the prefix of `models.split_at_block`, whose regions are smaller the earlier it ends.
-        num_classes: how many classes, at least 2.
-        hidden: units that look at a region before it is scored.
-        dropout: rate before them, in [0, 1). A low one lets the head learn its few images by heart instead.
-        sharpness: of the pooling, above 0.
+        backbone: A backbone, or the prefix of `models.split_at_block`, whose regions are smaller the earlier it ends.
+        num_classes: How many classes, at least 2.
+        hidden: Units that look at a region before it is scored.
+        dropout: Rate before them, in [0, 1). A low one lets the head learn its few images by heart instead.
+        sharpness: Of the pooling, above 0.
 
     Returns:
         One flat model from pixels (batch, height, width, 3) in [0, 255] to probabilities (batch, num_classes), of stock
         layers and operations. It shares its layers with `backbone`.
 
     Raises:
-        ValueError: if `num_classes` is below 2 or `sharpness` is not above 0.
+        ValueError: If `num_classes` is below 2 or `sharpness` is not above 0.
     """
     if num_classes < 2 or not sharpness > 0:
         raise ValueError(f"num_classes is 2 or more, sharpness above 0. Received: {num_classes}, {sharpness}")
@@ -96,33 +96,33 @@ def fit_region_head(
     chosen on draws of the simulated textile images other than those that are scored.
 
     Args:
-        model: a backbone with a head of `add_region_head`. Its backbone is frozen here; its head is overwritten.
-        dataset: images and labels; "train" is learned from, and nothing else is looked at.
-        tries: from how many starts.
-        steps: of AdamW in each, at a rate that falls along half a cosine; 10 or more.
-        batch_size: images a step.
-        learning_rate: at the start.
-        weight_decay: of AdamW.
-        seed: of the order of images, where they do not fit into one batch.
+        model: A backbone with a head of `add_region_head`. Its backbone is frozen here; its head is overwritten.
+        dataset: Images and labels; "train" is learned from, and nothing else is looked at.
+        tries: From how many starts.
+        steps: Of AdamW in each, at a rate that falls along half a cosine; 10 or more.
+        batch_size: Images a step.
+        learning_rate: At the start.
+        weight_decay: Of AdamW.
+        seed: Of the order of images, where they do not fit into one batch.
 
     Returns:
         The mean loss in the last tenth of each try, in their order.
 
     Raises:
-        ValueError: if `steps` is below 10 or `tries` below 1.
+        ValueError: If `steps` is below 10 or `tries` below 1.
     """
     if steps < PARTS or tries < 1:
         raise ValueError(f"steps is {PARTS} or more, tries 1 or more. Received: {steps=}, {tries=}")
     freeze_backbone(model)
     last = [layer for layer in model.layers if block_of(layer)][-1]
     prefix, head = split_after(model, last.name)
-    features = extract_features(prefix, dataset, "train")
+    features = extract_features(prefix, dataset, ["train"])["train"]
     whitened = whitening(features.values)
     losses, found = [], []
     for _ in range(tries):
         head = keras.models.clone_model(head)  # with new random weights
         head.get_layer("head_whitening").set_weights(whitened)
-        batches = from_arrays(features.values, features.labels, batch_size, shuffle=True, seed=seed).repeat()
+        batches = features.batches(batch_size, shuffle=True, seed=seed).repeat()
         schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
         head.compile(keras.optimizers.AdamW(schedule, weight_decay=weight_decay), "sparse_categorical_crossentropy")
         history = head.fit(batches, epochs=PARTS, steps_per_epoch=steps // PARTS, verbose=0).history

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.models import freeze_backbone, split_after
 from effnet_helpers.runtime import keras
-from effnet_helpers.training.features import extract_features, extract_views
+from effnet_helpers.training.features import extract_features
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -22,12 +22,12 @@ class Solved:
     """What solving a head gave.
 
     Attributes:
-        strength: the one of `strengths` with the lowest validation loss.
-        losses: validation loss of each strength, in their order.
-        val_accuracy: on the validation images, with the chosen one.
-        seconds: of solving, all strengths together.
-        preparation_seconds: of computing, or finding, the features.
-        reused: whether they were found in the cache.
+        strength: The one of `strengths` with the lowest validation loss.
+        losses: Validation loss of each strength, in their order.
+        val_accuracy: On the validation images, with the chosen one.
+        seconds: Of solving, all strengths together.
+        preparation_seconds: Of computing, or finding, the features.
+        reused: Whether they were found in the cache.
     """
 
     strength: float
@@ -63,31 +63,29 @@ def solve_head(
     chosen on the validation images.
 
     Args:
-        model: a backbone with a head of `models.add_head`. Its backbone is frozen here; its head is overwritten.
-        dataset: images and labels; "train" is learned from, "val" picks the strength.
-        strengths: values to try, of scikit-learn's `LogisticRegression(C=…)`.
-        views: how many times each training image is shown; with more than 1, all but the first time augmented.
-        augment: arguments of `preprocessing.augment`, needed for more than one view.
+        model: A backbone with a head of `models.add_head`. Its backbone is frozen here; its head is overwritten.
+        dataset: Images and labels; "train" is learned from, "val" picks the strength.
+        strengths: Values to try, of scikit-learn's `LogisticRegression(C=…)`.
+        views: How many times each training image is shown; with more than 1, all but the first time augmented.
+        augment: Arguments of `preprocessing.augment`, needed for more than one view.
         balance: "class_weights", or None to treat all images alike.
-        batch_size: images at a time while features are computed; it does not change the result.
-        seed: of the augmentation.
+        batch_size: Images at a time while features are computed; it does not change the result.
+        seed: Of the augmentation.
 
     Returns:
         A `Solved`. The model gives the solution's probabilities, up to rounding.
 
     Raises:
-        ValueError: if an argument is not one of the above.
+        ValueError: If an argument is not one of the above.
     """
-    if views < 1 or not isinstance(views, int):
-        raise ValueError(f"views must be a whole number, 1 or more. Received: {views!r}")
     if not strengths or min(strengths) <= 0:
         raise ValueError(f"strengths must be numbers above 0. Received: {strengths}")
     if balance not in (None, "class_weights"):
         raise ValueError(f'balance must be None or "class_weights" where a head is solved. Received: {balance!r}')
     freeze_backbone(model)
     backbone, _ = split_after(model, "head_pool")
-    train = extract_views(backbone, dataset, "train", batch_size, views=views, augment=augment, seed=seed)
-    val = extract_features(backbone, dataset, "val", batch_size)
+    found = extract_features(backbone, dataset, ("train", "val"), batch_size, views=views, augment=augment, seed=seed)
+    train, val = found["train"], found["val"]
     started = time.perf_counter()
     norm, dense = model.get_layer("head_bn"), model.get_layer("head_probabilities")
     values = np.asarray(train.values, dtype="float32")

@@ -21,7 +21,6 @@
 from typing import Optional
 
 from effnet_helpers import data, evaluation, models, plotting, records, runtime, training
-from effnet_helpers.data import from_arrays
 from effnet_helpers.models import block_of, guard_pixel_range, set_stochastic_depth
 
 import keras
@@ -222,15 +221,15 @@ computed = extractor.predict(images.batches("val", batch_size), verbose=0)
 print(f"{len(computed)} validation images, {computed.shape[1]:,} features each")
 
 # %% [markdown]
-# That is all there is to it: one pass of `predict`. `features.extract` does this pass too, and keeps what comes out
-# on disk with half the usual digits, which changes next to nothing.
+# That is all there is to it: one pass of `predict`. `training.extract_features` does this pass too, and keeps what
+# comes out on disk with half the usual digits, which changes next to nothing.
 
 # %%
-train_features = training.extract_features(extractor, images, "train", batch_size)
-val_features = training.extract_features(extractor, images, "val", batch_size)
-found = "found in the cache" if train_features.reused else f"computed in {train_features.seconds:.0f} s"
-print(f"{train_features.values.shape} and {val_features.values.shape} features, {found}")
-print(f"largest difference to the pass above: {np.abs(val_features.values - computed).max():.4f}")
+features = training.extract_features(extractor, images, ("train", "val"), batch_size)
+for split, part in features.items():
+    found = "found in the cache" if part.reused else f"computed in {part.seconds:.0f} s"
+    print(f"{split}: {part.values.shape} features, {found}")
+print(f"largest difference to the pass above: {np.abs(features['val'].values - computed).max():.4f}")
 
 # %% [markdown]
 # The key they are kept under is made of the network's weights and settings and the contents of the images. Change any
@@ -244,10 +243,10 @@ runtime.set_seed(seed)
 model = add_head(backbone, images.num_classes, dropout)
 freeze_backbone(model)
 _, head = models.split_after(model, "head_pool")
-batches = from_arrays(train_features.values, train_features.labels, batch_size, shuffle=True, seed=seed)
+batches = features["train"].batches(batch_size, shuffle=True, seed=seed)
 head.compile(keras.optimizers.Adam(learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 head.fit(batches.repeat(), **schedule | {"verbose": 0})
-difference = np.abs(head.predict(val_features.values.astype("float32"), verbose=0) - plain_report.probabilities)
+difference = np.abs(head.predict(features["val"].values.astype("float32"), verbose=0) - plain_report.probabilities)
 print(f"probabilities of {len(difference)} validation images: they differ by {difference.mean():.4f} on average")
 records.record("head_difference", float(difference.mean()))
 records.expect(difference.mean() < 0.01, "difference between the two heads", float(difference.mean()), "below 0.01")
@@ -339,8 +338,8 @@ print(f"validation loss by strength: {', '.join(losses)}; our head's {min(fit.hi
 
 # %%
 classifier = make_pipeline(StandardScaler(), SVC(C=10))
-classifier.fit(train_features.values.astype("float32"), train_features.labels)
-accuracy = classifier.score(val_features.values.astype("float32"), val_features.labels)
+classifier.fit(features["train"].values.astype("float32"), features["train"].labels)
+accuracy = classifier.score(features["val"].values.astype("float32"), features["val"].labels)
 records.record("support_vector_machine_val_accuracy", accuracy)
 print(f"our head: {report.accuracy:.3f}")
 
@@ -383,10 +382,11 @@ if is_default and head_epochs >= 10 and (learning_rate, comparison_images) == (0
 # 3. Set `variant` to "Lite2". Are larger features better features here?
 
 # %% tags=["solution"]
+train, val = features["train"], features["val"]
 for per_class in (10, 30, 100):
-    kept = np.concatenate([np.flatnonzero(train_features.labels == c)[:per_class] for c in range(images.num_classes)])
-    classifier.fit(train_features.values[kept].astype("float32"), train_features.labels[kept])
-    accuracy = classifier.score(val_features.values.astype("float32"), val_features.labels)
+    kept = np.concatenate([np.flatnonzero(train.labels == c)[:per_class] for c in range(images.num_classes)])
+    classifier.fit(train.values[kept].astype("float32"), train.labels[kept])
+    accuracy = classifier.score(val.values.astype("float32"), val.labels)
     print(f"{per_class} labels a class: {accuracy:.3f}")
 
 # %% [markdown]

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Optional
 
 from effnet_helpers import data, evaluation, models, plotting, records, runtime, training
-from effnet_helpers.data import draw_images, from_arrays, share_out_labels
+from effnet_helpers.data import draw_images, share_out_labels
 from effnet_helpers.models import (
     block_names,
     block_of,
@@ -190,7 +190,7 @@ plotting.schedule([float(schedule(step)) for step in range(epochs * steps_per_ep
 
 # %%
 prefix, tail = models.split_at_block(model, from_block)
-parts = {split: training.extract_features(prefix, images, split, batch_size) for split in ("train", "val")}
+parts = training.extract_features(prefix, images, ("train", "val"), batch_size)
 for split, part in parts.items():
     found = "found in the cache" if part.reused else f"computed in {part.seconds:.0f} s"
     print(f"{split}: {part.values.shape}, {part.values.nbytes / 1e6:.0f} MB, {found}")
@@ -217,8 +217,8 @@ print(training.plan_prefix(model, images, epochs=10, augment={"flip": "both"}, v
 
 # %%
 order, class_weight = training.balancing(images, balance)
-train = from_arrays(parts["train"].values, parts["train"].labels, batch_size, shuffle=True, **order, seed=seed)
-val = from_arrays(parts["val"].values, parts["val"].labels, batch_size)
+train = parts["train"].batches(batch_size, shuffle=True, **order, seed=seed)
+val = parts["val"].batches(batch_size)
 tail.compile(keras.optimizers.Adam(schedule), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 fit_options = {"epochs": epochs, "class_weight": class_weight, "verbose": 2}
 history = tail.fit(train, validation_data=val, callbacks=[training.KeepBest(model)], **fit_options).history
