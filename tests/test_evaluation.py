@@ -1,4 +1,4 @@
-from effnet_helpers import evaluation
+from effnet_helpers import evaluation, training
 
 import keras
 import numpy as np
@@ -198,7 +198,7 @@ def test_reestimated_statistics_are_those_of_the_images(images):
     model = conv_norm_model()
     trainable = [weight.numpy() for weight in model.trainable_weights]
     batches = tf.data.Dataset.from_tensor_slices((images, np.zeros(12))).batch(5)  # 5, 5 and 2: unequal on purpose
-    evaluation.reestimate_batch_norm(model, batches)
+    training.reestimate_batch_norm(model, batches)
     first = model.get_layer("first_conv")(images)
     norm = model.get_layer("first_norm")
     np.testing.assert_allclose(norm.moving_mean.numpy(), np.mean(first, axis=(0, 1, 2)), rtol=1e-4)
@@ -211,7 +211,7 @@ def test_reestimated_statistics_are_those_of_the_images(images):
 def test_inference_agrees_with_the_batch_after_one_pass(images):
     model = conv_norm_model()
     distorted = model.predict(images, verbose=0)
-    evaluation.reestimate_batch_norm(model, [(images, None)])
+    training.reestimate_batch_norm(model, [(images, None)])
     outputs = model.predict(images, verbose=0)
     np.testing.assert_allclose(outputs.mean(axis=(0, 1, 2)), 0, atol=1e-4)
     np.testing.assert_allclose(outputs.std(axis=(0, 1, 2)), 1, atol=0.01)
@@ -226,7 +226,7 @@ def test_a_failing_pass_leaves_the_model_as_it_was(images):
         raise OSError("unreadable")
 
     with pytest.raises(OSError, match="unreadable"):
-        evaluation.reestimate_batch_norm(model, broken())
+        training.reestimate_batch_norm(model, broken())
     norm = model.get_layer("first_norm")
     assert norm.momentum == 0.9
     assert norm.moving_mean.numpy().tolist() == [7.0] * 4
@@ -236,13 +236,13 @@ def test_a_failing_pass_leaves_the_model_as_it_was(images):
 def test_reestimation_leaves_frozen_layers_and_refuses_a_model_without_others(images):
     model = conv_norm_model()
     model.get_layer("first_norm").trainable = False
-    evaluation.reestimate_batch_norm(model, [(images, None)])
+    training.reestimate_batch_norm(model, [(images, None)])
     np.testing.assert_array_equal(model.get_layer("first_norm").moving_mean.numpy(), [7.0] * 4)
     assert not np.isclose(model.get_layer("second_norm").moving_mean.numpy(), 7.0).any()
     with pytest.raises(ValueError, match="trainable BatchNormalization"):
-        evaluation.reestimate_batch_norm(head_model(trainable_norm=False), [(images, None)])
+        training.reestimate_batch_norm(head_model(trainable_norm=False), [(images, None)])
     with pytest.raises(ValueError, match="at least one batch"):
-        evaluation.reestimate_batch_norm(model, [])
+        training.reestimate_batch_norm(model, [])
 
 
 def test_taking_two_others_for_each_other_is_no_mistake_about_a_third():

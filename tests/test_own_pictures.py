@@ -47,7 +47,6 @@ def effnet(*arguments, cwd):
     return done.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.notebooks
 def test_own_pictures_go_from_audit_to_predictions_by_parameters_alone(pictures, tmp_path):
     said = effnet("audit", pictures, cwd=tmp_path)

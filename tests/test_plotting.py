@@ -223,7 +223,6 @@ def test_bad_input_is_named_and_leaves_no_figure(draw, message):
     assert plt.get_fignums() == []
 
 
-@pytest.mark.slow
 def test_notebook_and_its_html_carry_the_alternative_text(run_cells):
     notebook = run_cells("from effnet_helpers import plotting", "plotting.throughput({'decode & resize': 1640.0})")
     assert notebook.cells[0].outputs == []

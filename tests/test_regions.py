@@ -1,15 +1,15 @@
 """The head that judges regions: what it pools, what it may look at, and that a small spot is found with few labels."""
 
-from effnet_helpers import data, evaluation, models
-from effnet_helpers.data.draws import draw_images, share_out_labels
-from effnet_helpers.models.files import load, save
-from effnet_helpers.training import regions
+from effnet_helpers import data, evaluation, models, training
+from effnet_helpers.data import draw_images, share_out_labels
 
 import keras
 import numpy as np
 import pytest
+from tiny import tiny_backbone
 
 HALVES = {"nominal": 6, "global": 3, "local": 3}
+TESTED = {"nominal": 4, "global": 2, "local": 2}
 
 
 @pytest.fixture(scope="module")
@@ -19,17 +19,17 @@ def textile():
 
 @pytest.fixture(scope="module")
 def prefix():
-    return models.split_at_block(models.build_backbone("Lite0", image_size=64), "block3a")[0]
+    return models.split_at_block(tiny_backbone(image_size=64), "block3a")[0]
 
 
 @pytest.fixture
 def few(textile):
-    return draw_images(textile, HALVES, {"nominal": 4, "global": 2, "local": 2})
+    return draw_images(textile, HALVES, TESTED)
 
 
 @pytest.mark.parametrize(("sharpness", "pooled"), [(0.001, np.mean), (100.0, np.max)])
 def test_scores_are_pooled_between_their_mean_and_their_maximum(prefix, sharpness, pooled):
-    model = regions.add_region_head(prefix, 3, sharpness=sharpness)
+    model = training.add_region_head(prefix, 3, sharpness=sharpness)
     images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
     scores = keras.Model(model.input, model.get_layer("head_regions").output).predict(images, verbose=0)
     expected = keras.ops.softmax(np.stack([pooled(each, axis=0) for each in scores]))
@@ -39,7 +39,7 @@ def test_scores_are_pooled_between_their_mean_and_their_maximum(prefix, sharpnes
 def test_whitened_features_have_no_correlation_and_no_mean():
     random = np.random.default_rng(0)
     features = (random.normal(size=(6, 5, 5, 4)) @ random.normal(size=(4, 4)) + 7).astype("float16")
-    kernel, bias = regions.whitening(features)
+    kernel, bias = training.whitening(features)
     whitened = features.reshape(-1, 4).astype("float32") @ kernel + bias
     np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=1e-3)
     np.testing.assert_allclose(np.cov(whitened.T), np.diag(np.diag(np.cov(whitened.T))), atol=1e-2)
@@ -50,8 +50,8 @@ def test_it_learns_from_training_images_alone_and_the_same_each_time(prefix, tex
     weights = []
     for dataset in (few, few, draw_images(textile, HALVES, {"nominal": 9, "global": 9, "local": 9}, seed=0)):
         keras.utils.set_random_seed(0)
-        model = regions.add_region_head(prefix, 3)
-        losses = regions.fit_region_head(model, dataset, steps=30, tries=2)
+        model = training.add_region_head(prefix, 3)
+        losses = training.fit_region_head(model, dataset, steps=30, tries=2)
         assert len(losses) == 2
         assert max(losses) < np.log(3)
         weights.append(model.get_layer("head_scores").get_weights()[0])
@@ -64,8 +64,8 @@ def test_it_learns_from_training_images_alone_and_the_same_each_time(prefix, tex
 def test_the_try_with_the_lowest_loss_is_kept(prefix, few, monkeypatch):
     kept, clone = [], keras.models.clone_model
     monkeypatch.setattr(keras.models, "clone_model", lambda head: kept.append(clone(head)) or kept[-1])
-    model = regions.add_region_head(prefix, 3)
-    losses = regions.fit_region_head(model, few, steps=20, tries=3)
+    model = training.add_region_head(prefix, 3)
+    losses = training.fit_region_head(model, few, steps=20, tries=3)
     assert len(set(losses)) == len(kept) == 3
     best = kept[int(np.argmin(losses))]
     for name in ("head_whitening", "head_hidden", "head_scores"):
@@ -73,7 +73,6 @@ def test_the_try_with_the_lowest_loss_is_kept(prefix, few, monkeypatch):
             np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.slow
 def test_a_spot_that_an_average_hides_is_found():
     """A few labels: noise, and noise with one small spot anywhere."""
     random = np.random.default_rng(0)
@@ -84,8 +83,8 @@ def test_a_spot_that_an_average_hides_is_found():
     images, labels = images.clip(0, 255).astype("float32"), np.arange(120) % 2
     prefix, _ = models.split_at_block(models.build_backbone("Lite0", image_size=64), "block3a")
     features = prefix.predict(images, verbose=0)
-    model = regions.add_region_head(prefix, 2)
-    model.get_layer("head_whitening").set_weights(regions.whitening(features[:60]))
+    model = training.add_region_head(prefix, 2)
+    model.get_layer("head_whitening").set_weights(training.whitening(features[:60]))
     _, head = models.split_after(model, prefix.layers[-1].name)
     head.compile(keras.optimizers.AdamW(0.01), loss="sparse_categorical_crossentropy")
     head.fit(features[:60], labels[:60], batch_size=60, epochs=150, verbose=0)
@@ -94,10 +93,10 @@ def test_a_spot_that_an_average_hides_is_found():
 
 
 def test_it_is_saved_and_loaded_by_plain_keras(prefix, few, tmp_path):
-    model = regions.add_region_head(prefix, 3)
-    regions.fit_region_head(model, few, steps=10)
-    card = save(model, tmp_path / "m.keras", class_names=few.class_names, resize_mode="crop", variant="Lite0")
-    again, _ = load(tmp_path / "m.keras")
+    model = training.add_region_head(prefix, 3)
+    training.fit_region_head(model, few, steps=10)
+    card = models.save(model, tmp_path / "m.keras", class_names=few.class_names, resize_mode="crop", variant="Lite0")
+    again, _ = models.load(tmp_path / "m.keras")
     plain = keras.models.load_model(tmp_path / "m.keras")
     expected = evaluation.evaluate(model, few, "test").probabilities
     for other in (again, plain):
@@ -108,13 +107,13 @@ def test_it_is_saved_and_loaded_by_plain_keras(prefix, few, tmp_path):
 @pytest.mark.parametrize("wrong", [{"num_classes": 1}, {"sharpness": 0.0}])
 def test_heads_that_cannot_be_are_refused(prefix, wrong):
     with pytest.raises(ValueError, match="Received: "):
-        regions.add_region_head(prefix, **{"num_classes": 3, **wrong})
+        training.add_region_head(prefix, **{"num_classes": 3, **wrong})
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 9}, {"tries": 0}])
 def test_too_few_steps_or_tries_are_refused(prefix, few, wrong):
     with pytest.raises(ValueError, match="Received: steps="):
-        regions.fit_region_head(regions.add_region_head(prefix, 3), few, **wrong)
+        training.fit_region_head(training.add_region_head(prefix, 3), few, **wrong)
 
 
 # draws
@@ -133,12 +132,10 @@ def test_a_draw_has_so_many_of_each_class_and_none_twice(textile, few):
 
 
 def test_more_training_images_add_to_fewer_and_leave_the_test_images(textile, few):
-    more = draw_images(
-        textile, {name: 2 * count for name, count in HALVES.items()}, {"nominal": 4, "global": 2, "local": 2}
-    )
+    more = draw_images(textile, {name: 2 * count for name, count in HALVES.items()}, TESTED)
     assert more.splits["test"].names == few.splits["test"].names
     assert set(more.splits["train"].names) > set(few.splits["train"].names)
-    other = draw_images(textile, HALVES, {"nominal": 4, "global": 2, "local": 2}, seed=1)
+    other = draw_images(textile, HALVES, TESTED, seed=1)
     assert other.splits["test"].names != few.splits["test"].names
 
 

@@ -92,13 +92,11 @@ def test_start_survives_a_failing_import_and_shows_why(noisy_tensorflow):
     assert "oneDNN" not in run.stderr
 
 
-@pytest.mark.slow
 def test_real_start_and_first_operation_are_silent():
     run = run_python("from effnet_helpers import runtime; import tensorflow as tf; print(int(tf.reduce_sum([1, 2])))")
     assert (run.stdout, run.stderr) == ("3\n", "")
 
 
-@pytest.mark.slow
 def test_notebook_start_is_silent_and_records_leave_their_mime(run_cells):
     start, record, planted, pause = run_cells(
         "from effnet_helpers import runtime\nimport tensorflow as tf\nx = tf.zeros(3) + 1",

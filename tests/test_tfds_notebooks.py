@@ -32,7 +32,6 @@ def miniature(tmp_path_factory):
         yield
 
 
-@pytest.mark.slow
 @pytest.mark.notebooks
 @pytest.mark.parametrize("stem", LESSONS)
 def test_a_lesson_runs_on_stanford_dogs(stem, tmp_path):
