@@ -1,4 +1,4 @@
-"""How good a classifier is, how sure that figure is, where it errs, and what in a picture its answer rests on.
+"""How good a classifier is, how sure that figure is, and where it errs.
 
 scikit-learn and SciPy do the sums. Everything starts from the probabilities of one pass over a split, so that every
 figure and table of a `Report` describes the same answers.
@@ -16,6 +16,69 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer: the image's index in its split, both class names, the probability of the wrong one."""
+
+    index: int
+    true: str
+    predicted: str
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A model's answers on one split, and the figures that follow from them.
+
+    Attributes:
+        accuracy: Share of right answers, in [0, 1].
+        interval: Its 95 % interval (Wilson), lower and upper end.
+        confusion: Counts `(classes, classes)`; rows are true classes, columns predicted ones.
+        per_class: One row a class: class, images, precision, recall, recall_low, recall_high.
+        probabilities: float32 `(images, classes)`.
+        labels: int32 `(images,)`.
+        class_names: One name per class.
+    """
+
+    accuracy: float
+    interval: tuple[float, float]
+    confusion: np.ndarray
+    per_class: pd.DataFrame
+    probabilities: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"{100 * self.accuracy:.1f} % of {len(self.labels):,} right "
+            f"(95 % interval {100 * low:.1f}–{100 * high:.1f} %)"
+        )
+
+    def one_against_rest(self, class_name: str) -> float:
+        """The share of images that are rightly called this class or rightly called anything else, in [0, 1].
+
+        Args:
+            class_name: One of `class_names`; taking two of the others for each other is no mistake then.
+        """
+        position = self.class_names.index(class_name)
+        return float(np.mean((self.probabilities.argmax(axis=1) == position) == (self.labels == position)))
+
+    def mistakes(self, top: int = 6) -> list[Mistake]:
+        """Returns the wrong answers that the model was surest of, surest first.
+
+        Args:
+            top: How many at most.
+        """
+        predicted, confidence = self.probabilities.argmax(axis=1), self.probabilities.max(axis=1)
+        wrong = np.flatnonzero(predicted != self.labels)
+        surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:top]
+        return [
+            Mistake(int(i), self.class_names[self.labels[i]], self.class_names[predicted[i]], float(confidence[i]))
+            for i in surest
+        ]
 
 
 def evaluate(model: keras.Model, dataset: Any, split: str = "val", batch_size: int = 32) -> Report:
@@ -138,66 +201,3 @@ def _per_class_table(labels: np.ndarray, predicted: np.ndarray, class_names: Seq
             "recall_high": [high for _, high in intervals],
         }
     )
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A wrong answer: the image's index in its split, both class names, the probability of the wrong one."""
-
-    index: int
-    true: str
-    predicted: str
-    confidence: float
-
-
-@dataclass(frozen=True, eq=False)
-class Report:
-    """A model's answers on one split, and the figures that follow from them.
-
-    Attributes:
-        accuracy: Share of right answers, in [0, 1].
-        interval: Its 95 % interval (Wilson), lower and upper end.
-        confusion: Counts `(classes, classes)`; rows are true classes, columns predicted ones.
-        per_class: One row a class: class, images, precision, recall, recall_low, recall_high.
-        probabilities: float32 `(images, classes)`.
-        labels: int32 `(images,)`.
-        class_names: One name per class.
-    """
-
-    accuracy: float
-    interval: tuple[float, float]
-    confusion: np.ndarray
-    per_class: pd.DataFrame
-    probabilities: np.ndarray
-    labels: np.ndarray
-    class_names: tuple[str, ...]
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return (
-            f"{100 * self.accuracy:.1f} % of {len(self.labels):,} right "
-            f"(95 % interval {100 * low:.1f}–{100 * high:.1f} %)"
-        )
-
-    def one_against_rest(self, class_name: str) -> float:
-        """The share of images that are rightly called this class or rightly called anything else, in [0, 1].
-
-        Args:
-            class_name: One of `class_names`; taking two of the others for each other is no mistake then.
-        """
-        position = self.class_names.index(class_name)
-        return float(np.mean((self.probabilities.argmax(axis=1) == position) == (self.labels == position)))
-
-    def mistakes(self, top: int = 6) -> list[Mistake]:
-        """Returns the wrong answers that the model was surest of, surest first.
-
-        Args:
-            top: How many at most.
-        """
-        predicted, confidence = self.probabilities.argmax(axis=1), self.probabilities.max(axis=1)
-        wrong = np.flatnonzero(predicted != self.labels)
-        surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:top]
-        return [
-            Mistake(int(i), self.class_names[self.labels[i]], self.class_names[predicted[i]], float(confidence[i]))
-            for i in surest
-        ]
