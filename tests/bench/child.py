@@ -8,8 +8,7 @@ import sys
 import time
 from dataclasses import replace
 
-from effnet_helpers import data, models
-from effnet_helpers.training import features
+from effnet_helpers import data, models, training
 
 import numpy as np
 from memory_of_pictures import peak_memory
@@ -32,8 +31,8 @@ def extract_features(images: int, image_size: int, variant: str) -> float:
     chosen = files.take(np.linspace(0, len(files) - 1, images).astype(int))
     dataset = replace(dataset, splits=dataset.splits | {"train": chosen})
     network = models.build_backbone(variant, image_size=image_size)
-    features.extract_features(network, dataset.with_fewer(3), "train")
-    return features.extract_features(network, dataset, "train").seconds
+    training.extract_features(network, dataset.with_fewer(3), ["train"])
+    return training.extract_features(network, dataset, ["train"])["train"].seconds
 
 
 def step(image_size: int, batch_size: int) -> float:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from effnet_helpers import evaluation, models, runtime
-from effnet_helpers.data import ImageDataset
-from effnet_helpers.data.draws import draw_images, share_out_labels
+from effnet_helpers import evaluation, models, runtime, training
+from effnet_helpers.data import ImageDataset, draw_images, share_out_labels
 from effnet_helpers.runtime import keras
-from effnet_helpers.training import features, regions
 
 import numpy as np
 import pandas as pd
@@ -34,15 +32,15 @@ NOMINAL = {"nominal": 2}
 def _by_region(backbone: keras.Model, images: ImageDataset, seed: int) -> evaluation.Report:
     runtime.set_seed(seed)
     prefix, _ = models.split_at_block(backbone, TO_BLOCK)
-    model = regions.add_region_head(prefix, images.num_classes)
-    regions.fit_region_head(model, images, seed=seed)
+    model = training.add_region_head(prefix, images.num_classes)
+    training.fit_region_head(model, images, seed=seed)
     return evaluation.evaluate(model, images, "test")
 
 
 def _averaged(backbone: keras.Model, images: ImageDataset, seed: int) -> evaluation.Report:
     """Lesson 04's features, averaged over the image, and the strength that it found for them."""
     pooled = keras.Model(backbone.input, keras.layers.GlobalAveragePooling2D()(backbone.output))
-    train, test = (features.extract_features(pooled, images, split) for split in ("train", "test"))
+    train, test = training.extract_features(pooled, images, ("train", "test")).values()
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.001, max_iter=1000))
     classifier.fit(np.float32(train.values), train.labels)
     probabilities = classifier.predict_proba(np.float32(test.values))

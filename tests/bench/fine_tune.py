@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from unittest import mock
 
 from effnet_helpers import data, models, runtime, training
-from effnet_helpers.machine.cache import clear_cache
+from effnet_helpers.machine import clear_cache
 from effnet_helpers.runtime import keras
-from effnet_helpers.training import solve as heads
 
 from . import peers
 from .harness import Line, Row, Settings, Target, interleaved
@@ -80,7 +79,7 @@ def fine_tuned(images: data.ImageDataset, seed: int) -> keras.Model:
     """Solves a head, then fine-tunes it together with the blocks of lesson 05."""
     runtime.set_seed(seed)
     model = models.add_head(models.build_backbone(VARIANT, image_size=images.image_size), images.num_classes)
-    heads.solve_head(model, images, seed=seed)
+    training.solve_head(model, images, seed=seed)
     models.unfreeze_blocks(model, from_block=FROM_BLOCK)
     training.fine_tune(model, images, **LESSON_05, seed=seed)
     return model

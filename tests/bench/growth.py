@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from effnet_helpers.machine.cache import clear_cache
+from effnet_helpers.machine import clear_cache
 
 import pandas as pd
 

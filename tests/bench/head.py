@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from effnet_helpers import data, models, runtime
-from effnet_helpers.machine.cache import clear_cache
-from effnet_helpers.training import solve as heads
+from effnet_helpers import data, models, runtime, training
+from effnet_helpers.machine import clear_cache
 
 from . import peers
 from .harness import Line, Measured, Row, Settings, Side, Target, interleaved, timed
@@ -58,14 +57,14 @@ def _run(settings: Settings) -> Iterator[Line]:
     runtime.set_seed(0)
     images = _images(settings)
     ours = models.build_backbone(VARIANT, image_size=images.image_size)
-    solved: dict[str, heads.Solved] = {}
+    solved: dict[str, training.Solved] = {}
     accuracies = []
 
     def solve(name: str, views: int = 1) -> Side:
         def work() -> None:
             model = models.add_head(ours, images.num_classes)
             augment = peers.SAME_AUGMENTATION if views > 1 else None
-            solved[name] = heads.solve_head(model, images, views=views, augment=augment)
+            solved[name] = training.solve_head(model, images, views=views, augment=augment)
 
         return timed(work)
 

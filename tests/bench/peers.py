@@ -6,7 +6,7 @@
 
 They get the same images, the same network and the same cores as we do. Where we deviate it is in their favour: images
 are in memory at the network's size before the clock starts, and labels stay integers. Trainings run in a process of
-their own, without our way to manage memory (`effnet_helpers.allocation`).
+their own, without our way to manage memory (`effnet_helpers/machine/allocation.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from effnet_helpers.data.pipeline import without_autotuning
-from effnet_helpers.machine import facts
+from effnet_helpers.machine import usable_cores
 from effnet_helpers.runtime import keras
 
 import numpy as np
@@ -115,9 +115,7 @@ def decoded_at_full_scale(paths: Sequence[str]) -> tf.data.Dataset:
     In its favour with as many threads as there are cores and without autotuning, which makes an epoch end late.
     """
     files = tf.data.Dataset.from_tensor_slices(list(paths))
-    decoded = files.map(
-        lambda path: tf.io.decode_jpeg(tf.io.read_file(path), 3), num_parallel_calls=facts.usable_cores()
-    )
+    decoded = files.map(lambda path: tf.io.decode_jpeg(tf.io.read_file(path), 3), num_parallel_calls=usable_cores())
     return without_autotuning(decoded)
 
 

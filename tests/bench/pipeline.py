@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from effnet_helpers import preprocessing, runtime
-from effnet_helpers.data import ImageDataset, ImageFiles
-from effnet_helpers.data.photos import sample_photos
+from effnet_helpers.data import ImageDataset, ImageFiles, sample_photos
 from effnet_helpers.data.pipeline import from_files
-from effnet_helpers.machine import facts
+from effnet_helpers.machine import usable_cores
 
 import numpy as np
 import tensorflow as tf
@@ -66,7 +65,7 @@ def _decoding(files: ImageFiles, size: int, mode: str, what: str, target: Target
 
     def on_all_cores(work: Callable, items: Sequence, repeats: int) -> Side:
         def side() -> None:
-            with ThreadPoolExecutor(facts.usable_cores()) as pool:
+            with ThreadPoolExecutor(usable_cores()) as pool:
                 _drain(pool.map(work, list(items) * repeats))
 
         return timed(side, len(items) * repeats / 1000)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from effnet_helpers import data, export, models, runtime, training
 from effnet_helpers.runtime import keras
-from effnet_helpers.training import solve as heads
 
 import numpy as np
 
@@ -32,7 +31,7 @@ def _trained(images: data.ImageDataset, image_size: int) -> keras.Model:
         models.add_head(models.build_backbone(VARIANT, image_size=size), images.num_classes)
         for size in (images.image_size, image_size)
     )
-    heads.solve_head(trained, images)
+    training.solve_head(trained, images)
     models.unfreeze_blocks(trained, from_block=FROM_BLOCK)
     training.fine_tune(trained, images, **LESSON_05)
     smaller.set_weights(trained.get_weights())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from effnet_helpers.machine.allocation import keep_freed_memory
+from effnet_helpers.machine import keep_freed_memory
 
 from .harness import Line, Measured, Row, Settings, Side, interleaved
 from .lab import ALLOCATOR_AS_IT_IS, in_child

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from .harness import Record
+from .series import ALL, BUSY, SECONDS, WAYS
 
 
 def markdown(records: Sequence[Record]) -> str:
@@ -27,14 +28,21 @@ def markdown(records: Sequence[Record]) -> str:
 
 
 def series_markdown(path: Path) -> str:
-    """A Markdown table of the seconds of each lesson, from the file that the row `series` writes."""
+    """A Markdown table of the seconds of each lesson and of the series, from the file that the row `series` writes."""
     rows = ["| lesson | before | now | run again | what takes longest now |", "|---|---|---|---|---|"]
-    for lesson, sections in pd.read_csv(path).groupby("lesson"):
-        before, now, again = (sections[way].sum(min_count=1) for way in ("before", "now", "again"))
-        longest = sections.loc[sections["now"].idxmax()]
-        shown = ["–" if pd.isna(seconds) else f"{seconds:.0f} s" for seconds in (before, now, again)]
-        rows.append(f"| {lesson[:2]} | {' | '.join(shown)} | {longest['section']}, {longest['now']:.0f} s |")
+    lessons = pd.read_csv(path).set_index(["lesson", "section"])
+    for lesson, sections in lessons.drop(ALL, level="lesson").groupby(level="lesson"):
+        longest = sections["now"].idxmax()[1]
+        remark = f"{longest}, {sections['now'].max():.0f} s"
+        rows.append(f"| {lesson[:2]} | {_cells(sections.sum(min_count=1), '{:.0f} s')} | {remark} |")
+    whole, busy = lessons.loc[(ALL, SECONDS)], lessons.loc[(ALL, BUSY)]
+    rows.append(f"| all, by the clock | {_cells(whole, '{:.0f} s')} | |")
+    rows.append(f"| share of two cores busy | {_cells(busy, '{:.0%}')} | |")
     return "\n".join(rows)
+
+
+def _cells(values: pd.Series, form: str) -> str:
+    return " | ".join("–" if pd.isna(values[way]) else form.format(values[way]) for way in WAYS)
 
 
 @style.styled
