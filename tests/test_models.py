@@ -262,6 +262,7 @@ def test_plain_keras_loads_it_in_a_process_without_this_package(saved, tmp_path)
         "import sys; sys.modules['effnet_helpers'] = None\n"
         "import keras, numpy as np\n"
         f"model = keras.models.load_model({str(path)!r})\n"
+        "assert 'predict' not in vars(model), 'something of the pixel guard was saved'\n"
         f"np.save({str(tmp_path / 'out.npy')!r}, model.predict(np.load({str(tmp_path / 'images.npy')!r}), verbose=0))\n"
     )
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
