@@ -11,13 +11,14 @@ SHELL := bash
 BIN := .venv/bin
 STAMP := .venv/installed
 EFFNET := $(BIN)/python -m effnet_helpers
+NBVAL = $(KEEP) $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 600
 # Kernels come from .venv, whatever else the user's Jupyter knows under the name python3.
 export JUPYTER_PREFER_ENV_PATH := 1
 # glibc keeps freed memory, as effnet_helpers/allocation.py has it in kernels that `effnet` starts; that says why.
 KEEP := MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4611686018427387904
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab notebooks test bench clean-cache
+.PHONY: help env run lab notebooks test test-release bench clean-cache
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -33,19 +34,22 @@ lab: $(STAMP) ## open JupyterLab on the notebooks
 notebooks: $(STAMP) ## rebuild the committed notebooks and their outputs from notebooks/src
 	@$(EFFNET) build $(NOTEBOOKS)
 
-test: $(STAMP) ## lint, unit tests, committed notebooks re-executed, smoke profile
-	@echo "== 1 of 5: lint"
+test: $(STAMP) ## lint, unit tests, lessons 01 to 03 cell by cell, the whole series small and on other data
+	@echo "== 1 of 4: lint"
 	@$(BIN)/ruff check effnet_helpers tests notebooks/src
 	@$(BIN)/ruff format --check effnet_helpers tests notebooks/src
-	@echo "== 2 of 5: unit tests, and the rules every notebook keeps to"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not notebooks"
-	@echo "== 3 of 5: lessons on other data: Stanford Dogs in miniature, a folder with broken files"
-	@$(BIN)/python -m pytest -m notebooks
-	@echo "== 4 of 5: committed notebooks, every cell again (nbval)"
-	@$(KEEP) $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks/*.ipynb
-	@echo "== 5 of 5: smoke profile, from another directory"
-	@cd / && "$(CURDIR)/$(BIN)/effnet" run --profile smoke
+	@echo "== 2 of 4: unit tests, and the rules every notebook keeps to"
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not notebooks and not release"
+	@echo "== 3 of 4: committed notebooks 01 to 03, every cell again (nbval)"
+	@$(NBVAL) notebooks/0[123]_*.ipynb
+	@echo "== 4 of 4: the series, small: other parameters, Stanford Dogs in miniature, a folder with broken files"
+	@$(BIN)/python -m pytest -m "notebooks and not release"
 	@echo "== all tests passed"
+
+test-release: $(STAMP) ## what only matters before a release: 04 to 06 cell by cell, larger variants, bands
+	@$(BIN)/python -m pytest -m release
+	@$(NBVAL) notebooks/0[456]_*.ipynb
+	@echo "== all tests before a release passed"
 
 bench: $(STAMP) ## compare with published recipes, or only ROW="start head": notebooks/results/bench.csv
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ROW) $(ARGS)
