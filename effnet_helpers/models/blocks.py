@@ -33,7 +33,7 @@ def freeze_backbone(model: keras.Model) -> None:
         model: A backbone, with or without a head; compile it after this.
 
     Example:
-        >>> model = models.add_head(models.build_backbone("Lite0"), num_classes=3)
+        >>> model = models.add_head(models.build_backbone("Lite0", image_size=64), num_classes=3)
         >>> models.freeze_backbone(model)
         >>> models.trainable_table(model).query("trains").index.tolist()
         ['head']
@@ -62,9 +62,10 @@ def unfreeze_blocks(model: keras.Model, last: int | None = None, from_block: str
             neither are given.
 
     Example:
-        >>> table = models.unfreeze_blocks(model, from_block="block6a")
+        >>> model = models.add_head(models.build_backbone("Lite0", image_size=64), num_classes=3)
+        >>> table = models.unfreeze_blocks(model, from_block="block6d")
         >>> table.query("trains").index.tolist()
-        ['block6a', 'block6b', 'block6c', 'block6d', 'block7a', 'top', 'head']
+        ['block6d', 'block7a', 'top', 'head']
     """
     blocks = block_names(model)
     trained = blocks[first_block_to_train(blocks, last, from_block) :]

@@ -135,9 +135,9 @@ def add_head(backbone: keras.Model, num_classes: int, dropout: float = 0.2) -> k
         ValueError: If `num_classes` is below 2.
 
     Example:
-        >>> model = models.add_head(models.build_backbone("Lite0", image_size=256), num_classes=3)
-        >>> model.output_shape
-        (None, 3)
+        >>> model = models.add_head(models.build_backbone("Lite0", image_size=64), num_classes=3)
+        >>> [layer.name for layer in model.layers[-4:]]
+        ['head_pool', 'head_bn', 'head_dropout', 'head_probabilities']
     """
     if num_classes < 2:
         raise ValueError(f"A classifier needs at least 2 classes. Received: num_classes={num_classes}")

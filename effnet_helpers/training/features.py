@@ -93,10 +93,10 @@ def extract_features(
         FloatingPointError: If an activation is too large for float16 or not a number.
 
     Example:
-        >>> backbone = models.build_backbone("Lite0", image_size=224)
-        >>> features = training.extract_features(backbone, data.load("textile", image_size=224), ["val"])
+        >>> dataset = data.load("textile", image_size=64, limit_per_class=15)
+        >>> features = training.extract_features(models.build_backbone("Lite0", image_size=64), dataset)
         >>> features["val"].values.shape
-        (267, 7, 7, 1280)
+        (6, 2, 2, 1280)
     """
     if isinstance(views, bool) or not isinstance(views, int) or views < 1:
         raise ValueError(f"views must be a whole number, 1 or more. Received: {views!r}")

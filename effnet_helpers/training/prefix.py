@@ -68,11 +68,6 @@ def plan_prefix(
 
     Raises:
         ValueError: If no block is trainable, or `views` is no whole number from 1 up.
-
-    Example:
-        >>> models.unfreeze_blocks(model, from_block="block6a")
-        >>> print(training.plan_prefix(model, dataset, epochs=5))
-        Estimate: keeping what lies below block6a for each image takes 0.06 GB (of 40 allowed) and …
     """
     if isinstance(views, bool) or not isinstance(views, int) or views < 1:
         raise ValueError(f"views must be a whole number, 1 or more. Received: {views!r}")

@@ -45,6 +45,13 @@ def add_region_head(
 
     Raises:
         ValueError: If `num_classes` is below 2 or `sharpness` is not above 0.
+
+    Example:
+        >>> backbone = models.build_backbone("Lite0", image_size=64)
+        >>> prefix, _ = models.split_at_block(backbone, "block5a")
+        >>> model = training.add_region_head(prefix, num_classes=3)
+        >>> model.get_layer("head_regions").output.shape  # scores of 4 × 4 regions
+        (None, 16, 3)
     """
     if num_classes < 2 or not sharpness > 0:
         raise ValueError(f"num_classes is 2 or more, sharpness above 0. Received: {num_classes}, {sharpness}")
@@ -70,6 +77,13 @@ def whitening(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         Kernel (channels, channels) and bias (channels,) of a dense layer, float32.
+
+    Example:
+        >>> features = np.random.default_rng(0).normal(3.0, 2.0, (10, 4, 4, 8))
+        >>> kernel, bias = training.whitening(features)
+        >>> whitened = features.reshape(-1, 8) @ kernel + bias
+        >>> bool(np.allclose(np.cov(whitened.T), np.eye(8), atol=0.01))
+        True
     """
     regions = np.reshape(features, (-1, features.shape[-1])).astype("float32")
     found = PCA(svd_solver="covariance_eigh").fit(regions)
