@@ -35,7 +35,7 @@ display({"text/plain": "n", RECORD: {"name": "accuracy", "value": 0.5 + seed / 1
 # %% [markdown]
 # ## Recap
 
-# %%
+# %% tags=["alone"]
 import time
 time.sleep(pause)
 print(epochs, rate, photo, sizes, flip)
@@ -55,13 +55,11 @@ seed: int = 0  # training seed
 import os, sys
 print("before", flush=True)
 if action == "raise":
-    raise ValueError("first line\\nsecond line")
+    raise ValueError("first <line>\\nsecond line")
 if action == "exit":
     sys.exit(0)
 if action == "die":
     os._exit(1)
-if action == "stderr":
-    print("chatter", file=sys.stderr)
 
 # %%
 print("after")

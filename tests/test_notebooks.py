@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from effnet_helpers.course import ROOT, build, rules
+from effnet_helpers.course import ROOT, build
 
+import lesson_rules as rules
 import nbformat
 import papermill
 import pytest
@@ -17,7 +18,7 @@ STEMS = (
     "05_unfreezing",
     "06_export_and_serve",
 )
-SHOWN_FUNCTIONS = {"add_head", "freeze_backbone", "unfreeze_blocks", "augment", "split_by_hash", "warmup_cosine"}
+TAUGHT_FUNCTIONS = {"add_head", "freeze_backbone", "unfreeze_blocks", "augment", "split_by_hash", "warmup_cosine"}
 
 notebook_stems = pytest.mark.parametrize("stem", STEMS)
 
@@ -64,8 +65,8 @@ def test_papermill_finds_every_parameter_with_its_explanation(stem):
 
 def test_what_the_lessons_are_about_is_shown():
     cells = [cell for stem in STEMS for cell in committed(stem).cells]
-    shown = {name.rpartition(".")[2] for cell in cells for name in rules.shown_names(cell)}
-    assert shown >= SHOWN_FUNCTIONS
+    shown = {name.rpartition(".")[2] for cell in cells for name in rules.taught_functions(cell)}
+    assert shown >= TAUGHT_FUNCTIONS
 
 
 # the rules
@@ -145,19 +146,19 @@ def test_a_shown_function_may_differ_in_its_docstring_and_comments_only():
     start = module.index("def cache_dir")
     code = module[start : module.index("\n\n\n", start)]
     head, _, body = code.split('"""')
-    assert rules.shown_problems(shown(code)) == []
-    assert rules.shown_problems(shown(head.rstrip() + "\n    # says why" + body)) == []
+    assert rules.taught_problems(shown(code)) == []
+    assert rules.taught_problems(shown(head.rstrip() + "\n    # says why" + body)) == []
     for changed in (
         code.replace("exist_ok=True", "exist_ok=False"),
         code.replace("def cache_dir()", "def cache_dir(x)"),
     ):
-        (found,) = rules.shown_problems(shown(changed))
+        (found,) = rules.taught_problems(shown(changed))
         assert "the cell and the package differ" in found
-    (found,) = rules.shown_problems(shown(code + "\ncache_dir()"))
+    (found,) = rules.taught_problems(shown(code + "\ncache_dir()"))
     assert "this function and nothing else" in found
-    (found,) = rules.shown_problems(shown(code, "effnet_helpers.machine.no_such"))
+    (found,) = rules.taught_problems(shown(code, "effnet_helpers.machine.no_such"))
     assert "effnet_helpers.machine does not define it" in found
-    (found,) = rules.shown_problems(shown(code, "effnet_helpers.no_such.cache_dir"))
+    (found,) = rules.taught_problems(shown(code, "effnet_helpers.no_such.cache_dir"))
     assert "no module effnet_helpers.no_such" in found
 
 

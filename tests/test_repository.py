@@ -9,9 +9,10 @@ import sys
 import tomllib
 from pathlib import Path
 
-from effnet_helpers.course import ROOT, rules
+from effnet_helpers.course import ROOT
 from effnet_helpers.course.cli import app
 
+import lesson_rules as rules
 import nbformat
 import pytest
 import typer

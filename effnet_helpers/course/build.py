@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from effnet_helpers.course import CourseError, rules
 from effnet_helpers.course.execute import CellCallback, Outcome, execute
+from effnet_helpers.course.kernels import Kernels
+from effnet_helpers.course.profiles import read_notebook
 
 import jupytext
 import nbformat
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 
 # Nothing here depends on the machine or on the Python that builds, so that a rebuilt notebook differs in outputs only.
@@ -53,7 +55,7 @@ def out_of_step(source: Path) -> str | None:
     path = built_path(source)
     if not path.exists():
         return f"{path.name} has not been built"
-    expected, built = from_source(source).cells, nbformat.read(path, as_version=4).cells
+    expected, built = from_source(source).cells, read_notebook(path).cells
     for number, (ours, theirs) in enumerate(zip(expected, built, strict=False), start=1):
         if any(ours[key] != theirs.get(key) for key in ("id", "cell_type", "source", "metadata")):
             return f"{path.name} differs from its source in cell {number}: {ours.source.strip().splitlines()[:1]}"
@@ -68,57 +70,41 @@ def without_source(root: Path) -> list[Path]:
     return sorted(path for path in (root / "notebooks").glob("*.ipynb") if path not in known)
 
 
-def problems(source: Path) -> list[str]:
-    """Lists everything that is wrong with a built notebook, without running it; each entry starts with its name."""
-    path = built_path(source)
-    difference = out_of_step(source)
-    found = [difference] if difference else []
-    if path.exists():
-        notebook = nbformat.read(path, as_version=4)
-        complaints = rules.lesson_problems(notebook) + rules.output_problems(notebook)
-        found += [f"{path.name}: {complaint}" for complaint in complaints]
-    return found
-
-
-def build(source: Path, workdir: Path, on_cell: CellCallback | None = None) -> Outcome:
+def build(source: Path, workdir: Path, on_cell: CellCallback | None = None, kernels: Kernels | None = None) -> Outcome:
     """Executes a source with its own default parameters and writes the cleaned notebook beside `src/`.
 
-    The notebook there is replaced only if the new one ran through and has clean outputs. What was executed stays in
-    `workdir`, with a log, for a look at what went wrong.
+    The notebook there is replaced only if the new one ran through. What was executed stays in `workdir`, with a log,
+    for a look at what went wrong.
 
     Args:
         source: The percent script.
         workdir: A folder for the executed notebook and its log.
         on_cell: As in `execute`.
+        kernels: As in `execute`.
 
     Returns:
         What came of the execution.
-
-    Raises:
-        CourseError: If the notebook ran but its outputs cannot be published: text on stderr, a path of this machine,
-            an image without alternative text, 1 MB or more.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     executed = workdir / f"{source.stem}.ipynb"
-    nbformat.write(from_source(source), executed)
-    log = workdir / f"{source.stem}.log"
-    outcome = execute(executed, executed, parameters={}, cwd=built_path(source).parent, log=log, on_cell=on_cell)
-    if outcome.status != "ok":
-        return outcome
-    notebook = cleaned(from_source(source), nbformat.read(executed, as_version=4))
-    problems = rules.output_problems(notebook)
-    if problems:
-        raise CourseError(f"{source.stem} ran, but cannot be published:\n  " + "\n  ".join(problems))
-    nbformat.write(notebook, built_path(source))
+    notebook = from_source(source)
+    nbformat.write(notebook, executed)
+    cwd, log = built_path(source).parent, workdir / f"{source.stem}.log"
+    outcome = execute(executed, executed, parameters={}, cwd=cwd, log=log, on_cell=on_cell, kernels=kernels)
+    if outcome.status == "ok":
+        nbformat.write(with_outputs(notebook, outcome.executed), built_path(source))
     return outcome
 
 
-def cleaned(notebook: NotebookNode, executed: NotebookNode) -> NotebookNode:
-    """Puts the outputs of an executed notebook into one fresh from its source, which has no run's metadata."""
-    for cell, run in zip(notebook.cells, executed.cells, strict=True):
+def with_outputs(notebook: NotebookNode, executed: NotebookNode) -> NotebookNode:
+    """Puts the outputs of an executed notebook into one fresh from its source, which has no run's metadata.
+
+    Neighbouring pieces of one stream, which the kernel cuts at random moments, are joined.
+    """
+    joined, _ = CoalesceStreamsPreprocessor().preprocess(executed, {})
+    for cell, run in zip(notebook.cells, joined.cells, strict=True):
         if cell.cell_type == "code":
-            cell.execution_count = run.execution_count
-            cell.outputs = _merged_streams(run.outputs)
+            cell.execution_count, cell.outputs = run.execution_count, run.outputs
     return notebook
 
 
@@ -130,15 +116,3 @@ def _cell_id(cell: NotebookNode, taken: set[str]) -> str:
         length += 1
     taken.add(digest[:length])
     return digest[:length]
-
-
-def _merged_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Joins neighbouring pieces of one stream, which the kernel cuts at random moments."""
-    merged: list[NotebookNode] = []
-    for output in outputs:
-        last = merged[-1] if merged else None
-        if last and output.output_type == "stream" and last.get("name") == output.name:
-            last.text += output.text
-        else:
-            merged.append(output)
-    return merged

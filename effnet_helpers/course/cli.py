@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from effnet_helpers.course import ROOT, CourseError
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from effnet_helpers.course.execute import Outcome
 
 REFUSED, INTERRUPT = 2, 130
 
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Turns a refused request into its message and exit code 2, and Ctrl-C into exit code 130."""
+    try:
+        yield
+    except CourseError as error:
+        typer.echo(f"effnet: {error}", err=True)
+        raise typer.Exit(REFUSED) from None
+    except KeyboardInterrupt:
+        typer.echo("effnet: interrupted", err=True)
+        raise typer.Exit(INTERRUPT) from None
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> Any:
+        with _exit_codes():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Builds, runs and checks the notebooks of the EfficientNet fine-tuning course.",
     no_args_is_help=True,
     add_completion=False,
@@ -33,6 +59,17 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Sets a parameter wherever it exists; repeatable."),
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "-j",
+        "--jobs",
+        min=1,
+        metavar="N",
+        help="Notebooks side by side; cells that measure time run alone.",
+        show_default="2, or 1 with one core, little memory or a GPU",
+    ),
+]
 Name = Annotated[str | None, typer.Option(help="The folder under runs/.", show_default="time and profile")]
 
 
@@ -42,27 +79,18 @@ def run(
     profile: Profile = "quick",
     parameter: Assignments = None,
     name: Name = None,
+    jobs: Jobs = None,
     root: Root = ROOT,
 ) -> None:
     """Runs notebooks and leaves their results, pages and figures in runs/NAME/."""
-    with _exit_codes():
-        from effnet_helpers.course import profiles
-        from effnet_helpers.course.display import summary_table
-        from effnet_helpers.course.execute import INTERRUPTED
-        from effnet_helpers.course.run import default_name, run_series
+    from effnet_helpers.course import profiles
+    from effnet_helpers.course.run import default_name, run_series, side_by_side
 
-        console = Console()
-        root = root.resolve()
-        chosen = profiles.select(profiles.notebooks(root), notebooks or [])
-        given = profiles.resolve(root, chosen, profile, parameter or [])
-        name = name or default_name(profile)
-        outcomes = run_series(root, chosen, profile=profile, given=given, name=name, console=console)
-        console.print(summary_table(outcomes))
-        console.print(f"Open {root / 'runs' / name / 'index.html'}", soft_wrap=True, markup=False, highlight=False)
-        if outcomes[-1].error == INTERRUPTED:
-            raise KeyboardInterrupt
-        if any(outcome.status != "ok" for outcome in outcomes):
-            raise typer.Exit(1)
+    root = root.resolve()
+    chosen = profiles.select(profiles.notebooks(root), notebooks or [])
+    plan = {name or default_name(profile): profiles.resolve(root, chosen, profile, parameter or [])}
+    runs = run_series(root, chosen, plan, profile=profile, console=Console(), at_once=jobs or side_by_side())
+    _exit_1_unless_ok(runs.values())
 
 
 @app.command()
@@ -72,77 +100,60 @@ def seeds(
     profile: Profile = "quick",
     parameter: Assignments = None,
     name: Name = None,
+    jobs: Jobs = None,
     root: Root = ROOT,
 ) -> None:
     """Repeats notebooks over training seeds: mean and spread of every recorded figure, and runs/NAME/seeds.csv."""
-    with _exit_codes():
-        from effnet_helpers.course import profiles
-        from effnet_helpers.course.display import seeds_table
-        from effnet_helpers.course.execute import INTERRUPTED
-        from effnet_helpers.course.run import default_name, run_series, seed_statistics, write_csv
+    from effnet_helpers.course import profiles
+    from effnet_helpers.course.display import seeds_table
+    from effnet_helpers.course.run import default_name, run_series, seed_statistics, side_by_side
 
-        console = Console()
-        root = root.resolve()
-        chosen = profiles.select(profiles.notebooks(root), notebooks or [])
-        name = name or default_name(f"{profile}-seeds")
-        if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
-            raise CourseError(f"--seeds expects whole numbers separated by commas. Received: {seeds!r}")
-        plans = {
-            int(seed): profiles.resolve(root, chosen, profile, [*(parameter or []), f"seed={int(seed)}"])
-            for seed in seeds.split(",")
-        }
-        runs = {}
-        for seed, given in plans.items():
-            console.print(f"seed {seed}", highlight=False)
-            runs[seed] = run_series(
-                root, chosen, profile=profile, given=given, name=f"{name}/seed-{seed}", console=console
-            )
-            if runs[seed][-1].error == INTERRUPTED:
-                raise KeyboardInterrupt
-        rows = seed_statistics(runs)
-        write_csv(root / "runs" / name / "seeds.csv", rows)
-        console.print(seeds_table(rows))
-        console.print(f"Wrote {root / 'runs' / name / 'seeds.csv'}", soft_wrap=True, markup=False, highlight=False)
-        if any(outcome.status != "ok" for outcomes in runs.values() for outcome in outcomes):
-            raise typer.Exit(1)
+    console, root = Console(), root.resolve()
+    if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
+        raise CourseError(f"--seeds expects whole numbers separated by commas. Received: {seeds!r}")
+    numbers = list(dict.fromkeys(map(int, seeds.split(","))))
+    chosen = profiles.select(profiles.notebooks(root), notebooks or [])
+    name = name or default_name(f"{profile}-seeds")
+    plans = {
+        f"{name}/seed-{seed}": profiles.resolve(root, chosen, profile, [*(parameter or []), f"seed={seed}"])
+        for seed in numbers
+    }
+    runs = run_series(root, chosen, plans, profile=profile, console=console, at_once=jobs or side_by_side())
+    statistics = seed_statistics(dict(zip(numbers, runs.values(), strict=True)))
+    table = root / "runs" / name / "seeds.csv"
+    statistics.to_csv(table, index=False)
+    console.print(seeds_table(statistics))
+    console.print(f"Wrote {table}", soft_wrap=True, markup=False, highlight=False)
+    _exit_1_unless_ok(runs.values())
 
 
 @app.command()
 def build(
     notebooks: Notebooks = None,
-    check: Annotated[bool, typer.Option("--check", help="Execute nothing: say what is wrong or out of step.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Execute nothing: say what is out of step.")] = False,
     root: Root = ROOT,
 ) -> None:
     """Builds notebooks/*.ipynb from notebooks/src/*.py, with the outputs of the quick profile."""
-    with _exit_codes():
-        from effnet_helpers.course import build as builder
-        from effnet_helpers.course import profiles
-        from effnet_helpers.course.display import live_progress, summary_table
-        from effnet_helpers.course.execute import INTERRUPTED
+    from effnet_helpers.course import build as builder
+    from effnet_helpers.course import profiles
+    from effnet_helpers.course.run import run_all
 
-        console = Console()
-        root = root.resolve()
-        sources = builder.sources(root)
-        if not sources:
-            raise CourseError(f"No sources in {root / 'notebooks' / 'src'}. Pass --root, the folder of a checkout")
-        chosen = profiles.select(sources, notebooks or [])
-        if check:
-            problems = [problem for source in chosen for problem in builder.problems(source)]
-            problems += [f"{path.name} has no source" for path in builder.without_source(root)]
-            for problem in problems:
-                console.print(problem, soft_wrap=True, markup=False, highlight=False)
-            console.print(f"{len(chosen)} notebooks checked, {len(problems)} problems.", highlight=False)
-            raise typer.Exit(1 if problems else 0)
-        outcomes = []
-        with live_progress([source.stem for source in chosen], console) as display:
-            for source in chosen:
-                outcomes.append(builder.build(source, root / "runs" / "build", display.start(source.stem)))
-                display.finish(outcomes[-1])
-                if outcomes[-1].error == INTERRUPTED:
-                    raise KeyboardInterrupt
-        console.print(summary_table(outcomes))
-        if any(outcome.status != "ok" for outcome in outcomes):
-            raise typer.Exit(1)
+    console, root = Console(), root.resolve()
+    sources = builder.sources(root)
+    if not sources:
+        raise CourseError(f"No sources in {root / 'notebooks' / 'src'}. Pass --root, the folder of a checkout")
+    chosen = profiles.select(sources, notebooks or [])
+    if check:
+        problems = [problem for source in chosen if (problem := builder.out_of_step(source))]
+        problems += [f"{path.name} has no source" for path in builder.without_source(root)]
+        for problem in problems:
+            console.print(problem, soft_wrap=True, markup=False, highlight=False)
+        console.print(f"{len(chosen)} notebooks checked, {len(problems)} problems.", highlight=False)
+        raise typer.Exit(1 if problems else 0)
+    # One after the other, since the seconds that they print are committed.
+    workdir = root / "runs" / "build"
+    work = {source.stem: functools.partial(builder.build, source, workdir) for source in chosen}
+    _exit_1_unless_ok([run_all(work, console).values()])
 
 
 @app.command()
@@ -157,7 +168,7 @@ def check(profile: Profile = "quick", root: Root = ROOT) -> None:
         from effnet_helpers.course.check import needs, table
 
         root = root.resolve()
-        report = machine.check_computer(needs(root, profile), root)
+        report = machine.check_computer(profile, *needs(root, profile), root)
         console = Console()
         console.print(table(report))
         console.print(report.summary, highlight=False)
@@ -190,7 +201,9 @@ def audit(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="The .keras file of a saved model, with its .json beside it.")],
+    model: Annotated[
+        Path, typer.Argument(help="A .keras, .tflite or .onnx file or the folder of a SavedModel, its .json beside it.")
+    ],
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Pictures, folders, zip or tar archives.")],
     out: Annotated[Path, typer.Option(help="The table to write; an existing one is replaced.")] = Path(
         "predictions.csv"
@@ -222,14 +235,6 @@ def clean_cache() -> None:
         typer.echo(f"Freed {size / 1e6:,.1f} MB: {path}")
 
 
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    """Turns a refused request into its message and exit code 2, and Ctrl-C into exit code 130."""
-    try:
-        yield
-    except CourseError as error:
-        typer.echo(f"effnet: {error}", err=True)
-        raise typer.Exit(REFUSED) from None
-    except KeyboardInterrupt:
-        typer.echo("effnet: interrupted", err=True)
-        raise typer.Exit(INTERRUPT) from None
+def _exit_1_unless_ok(runs: Iterable[Iterable[Outcome]]) -> None:
+    if any(outcome.status != "ok" for outcomes in runs for outcome in outcomes):
+        raise typer.Exit(1)

@@ -29,9 +29,44 @@ ACCURACIES = ("test_accuracy", "val_accuracy")  # come first
 MAIN_FIGURES = 4  # as many recorded values fit a table; metrics.json has all of them
 
 
+class ProgressDisplay:
+    """The lines of `live_progress`."""
+
+    def __init__(self, names: Sequence[str], progress: Progress) -> None:
+        self._progress = progress
+        self._console = progress.console
+        self._tasks = {name: progress.add_task(f"{name}  waiting", start=False, total=1) for name in names}
+
+    def start(self, name: str) -> CellCallback:
+        """Marks a notebook as running; the returned function is to be called at each of its code cells."""
+        task = self._tasks[name]
+        self._progress.start_task(task)
+        self._progress.update(task, description=f"{name}  starting")
+        self._say(f"{time.strftime('%H:%M:%S')} {name} started")
+
+        def on_cell(number: int, total: int, heading: str) -> None:
+            self._progress.update(task, description=escape(f"{name}  cell {number}/{total}  {heading}"))
+
+        return on_cell
+
+    def finish(self, name: str, outcome: Outcome) -> None:
+        """Marks a notebook as finished, and says at once why if it failed."""
+        self._progress.update(self._tasks[name], description=f"{name}  {outcome.status}", completed=1)
+        self._say(
+            f"{time.strftime('%H:%M:%S')} {name} {outcome.status} in {duration(outcome.seconds)} min, "
+            f"peak memory {outcome.usage.peak_memory_mb:,.0f} MB"
+        )
+        if outcome.error:
+            self._console.print(f"{name}, {failure_line(outcome)}", style="red", markup=False, highlight=False)
+
+    def _say(self, line: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def live_progress(names: Sequence[str], console: Console) -> Iterator[ProgressDisplay]:
-    """Shows which notebook and cell runs and for how long; where there is no terminal, a line per start and end."""
+    """Shows which notebooks and cells run and for how long; where there is no terminal, a line per start and end."""
     columns = SpinnerColumn(finished_text=" "), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield ProgressDisplay(names, progress)
@@ -58,7 +93,7 @@ def failure_line(outcome: Outcome) -> str:
     return f"cell {outcome.cell}{heading}: {outcome.error}"
 
 
-def summary_table(outcomes: Sequence[Outcome]) -> Table:
+def summary_table(outcomes: dict[str, Outcome]) -> Table:
     """Returns the closing table: notebook, status, minutes, peak memory, main figures."""
     table = Table()
     for column in ("notebook", "status"):
@@ -66,22 +101,21 @@ def summary_table(outcomes: Sequence[Outcome]) -> Table:
     for column in ("min:s", "peak MB"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("main figures", overflow="fold")
-    for outcome in outcomes:
+    for name, outcome in outcomes.items():
         status = "[green]ok[/]" if outcome.status == "ok" else f"[bold red]{outcome.status}[/]"
         figures = escape("\n".join(main_figures(outcome)))
-        memory = f"{outcome.peak_memory_mb:,.0f}"
-        table.add_row(outcome.notebook, status, duration(outcome.seconds), memory, figures)
+        memory = f"{outcome.usage.peak_memory_mb:,.0f}"
+        table.add_row(name, status, duration(outcome.seconds), memory, figures)
     return table
 
 
-def seeds_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Returns the table over seeds from the rows of `run.seed_statistics`."""
+def seeds_table(statistics: pd.DataFrame) -> Table:
+    """Returns the table over seeds from `run.seed_statistics`."""
     table = Table("notebook", "figure", "mean ± standard deviation", "minimum … maximum", "seeds")
-    for row in rows:
-        deviation = row["standard_deviation"]
-        mean = _short(row["mean"]) + (f" ± {deviation:.2g}" if deviation is not None else "")
-        extremes = f"{_short(row['minimum'])} … {_short(row['maximum'])}"
-        table.add_row(row["notebook"], row["figure"], mean, extremes, str(row["seeds"]))
+    for row in statistics.itertuples():
+        mean = _short(row.mean) + (f" ± {row.standard_deviation:.2g}" if row.seeds > 1 else "")
+        extremes = f"{_short(row.minimum)} … {_short(row.maximum)}"
+        table.add_row(row.notebook, row.figure, mean, extremes, str(row.seeds))
     return table
 
 
@@ -106,42 +140,3 @@ def count_progress(verb: str, console: Console) -> Iterator[Callable[[int, int],
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-class ProgressDisplay:
-    """The lines of `live_progress`."""
-
-    def __init__(self, names: Sequence[str], progress: Progress) -> None:
-        self._progress = progress
-        self._console = progress.console
-        self._tasks = {name: progress.add_task(f"{name}  waiting", start=False, total=1) for name in names}
-
-    def start(self, name: str) -> CellCallback:
-        """Marks a notebook as running; the returned function is to be called at each of its code cells."""
-        task = self._tasks[name]
-        self._progress.start_task(task)
-        self._progress.update(task, description=f"{name}  starting")
-        self._say(f"{time.strftime('%H:%M:%S')} {name} started")
-
-        def on_cell(number: int, total: int, heading: str) -> None:
-            self._progress.update(task, description=escape(f"{name}  cell {number}/{total}  {heading}"))
-
-        return on_cell
-
-    def finish(self, outcome: Outcome) -> None:
-        """Marks a notebook as finished, and says at once why if it failed."""
-        self._progress.update(
-            self._tasks[outcome.notebook], description=f"{outcome.notebook}  {outcome.status}", completed=1
-        )
-        self._say(
-            f"{time.strftime('%H:%M:%S')} {outcome.notebook} {outcome.status} in {duration(outcome.seconds)} min, "
-            f"peak memory {outcome.peak_memory_mb:,.0f} MB"
-        )
-        if outcome.error:
-            self._console.print(
-                f"{outcome.notebook}, {failure_line(outcome)}", style="red", markup=False, highlight=False
-            )
-
-    def _say(self, line: str) -> None:
-        if not self._console.is_terminal:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)

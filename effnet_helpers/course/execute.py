@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import logging
 import textwrap
 import threading
@@ -12,22 +13,60 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from effnet_helpers.machine import kernel_environment
+from effnet_helpers.course.kernels import Kernels, Usage
 from effnet_helpers.records import RECORD_MIME
 
-import nbformat
 import papermill
-import psutil
-from ipykernel.kernelspec import get_kernel_dict
-from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpec
+from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
-INTERRUPTED = "interrupted"
+ALONE = "alone"  # the tag of cells that measure time: no other kernel runs a cell meanwhile
 MAX_ERROR_LENGTH = 700
-MEMORY_SAMPLE_SECONDS = 0.2
 
 CellCallback = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one notebook.
+
+    Attributes:
+        notebook: Its name.
+        status: "ok" or "failed".
+        seconds: From its start to its end, waiting for others included.
+        usage: What its kernel took.
+        executed: The notebook with its outputs, as far as it came; None if its kernel did not start.
+        error: For a failed notebook one line.
+        cell: For a failed notebook the number of the code cell it ended in, counted from 1.
+        heading: The nearest heading above that cell.
+    """
+
+    notebook: str
+    status: str
+    seconds: float
+    usage: Usage = field(default_factory=Usage)
+    executed: NotebookNode | None = field(default=None, repr=False)
+    error: str | None = None
+    cell: int | None = None
+    heading: str | None = None
+
+    @property
+    def records(self) -> dict[str, Any]:
+        """What `records.record` left in the notebook; a name recorded twice keeps its last value."""
+        cells = self.executed.cells if self.executed else []
+        found = [output.get("data", {}).get(RECORD_MIME) for cell in cells for output in cell.get("outputs", [])]
+        return {record["name"]: record["value"] for record in found if record}
+
+    def metrics(self) -> dict[str, Any]:
+        """Returns the notebook's entry of `metrics.json`."""
+        own = {
+            "status": self.status,
+            "seconds": self.seconds,
+            "cpu_seconds": round(self.usage.cpu_seconds, 1),
+            "peak_memory_mb": round(self.usage.peak_memory_mb, 1),
+        }
+        failure = {"error": self.error, "cell": self.cell, "heading": self.heading} if self.error else {}
+        return own | failure | self.records | own | failure  # a record never hides what is the run's own
 
 
 def execute(
@@ -38,6 +77,7 @@ def execute(
     cwd: Path,
     log: Path,
     on_cell: CellCallback | None = None,
+    kernels: Kernels | None = None,
 ) -> Outcome:
     """Runs a notebook in a fresh kernel of this Python; whatever happens, `output` keeps what was reached.
 
@@ -52,59 +92,69 @@ def execute(
         log: The log file, appended to.
         on_cell: Called before each code cell with its number from 1, the number of code cells, and the nearest
             heading above it.
+        kernels: Those that run side by side with this one; alone if None.
 
     Returns:
-        What came of it. A cell that fails, a kernel that dies and Ctrl-C end the notebook, not this function.
+        What came of it. A cell that fails and a kernel that dies or is stopped end the notebook, not this function.
     """
-    cells = nbformat.read(notebook, as_version=4).cells
-    total = sum(_is_code(cell) for cell in cells) + bool(parameters)
-    position = _Position()
+    kernels = kernels or Kernels()
+    usage, started = Usage(), time.perf_counter()
+    executed, reached, error = None, [], None  # the notebook and its cells up to the one that runs
 
-    def on_cell_start(cell: nbformat.NotebookNode, cell_index: int) -> None:
-        position.enter(cell)
+    def on_notebook_start(notebook: NotebookNode) -> None:
+        nonlocal executed
+        executed = notebook
+
+    def on_cell_start(cell: NotebookNode, cell_index: int) -> None:
+        reached.append(cell)
         if on_cell and _is_code(cell):
-            on_cell(position.number, total, position.heading)
+            on_cell(_count_code(reached), _count_code(executed.cells), _last_heading(reached))
+        next_turn(ALONE in cell.metadata.get("tags", []))
+        cell.metadata.papermill.start_time = datetime.datetime.now(datetime.UTC).isoformat()  # after waiting
 
-    started = time.perf_counter()
-    error = None
-    with log.open("a", encoding="utf-8") as stream, _logging_to(stream), _MemorySampler() as memory:
+    with log.open("a", encoding="utf-8") as stream, _logging_to(stream), kernels.taking_turns() as next_turn:
         try:
             papermill.execute_notebook(
                 notebook,
                 output,
                 parameters=parameters,
-                cwd=cwd,
                 kernel_name="python3",
-                kernel_manager_class=_kernel_manager_class(stream),
+                kernel_manager_class=kernels.manager_class(stream, usage),
+                resources={"metadata": {"path": str(cwd)}},  # papermill's own `cwd` would move all threads
                 progress_bar=False,
                 record_timing=False,
+                on_notebook_start=on_notebook_start,
                 on_cell_start=on_cell_start,
             )
         except PapermillExecutionError as failure:
             error = _one_line(failure.ename, failure.evalue)
-        except KeyboardInterrupt:
-            error = INTERRUPTED
         except Exception as failure:  # a dead kernel, a full disk: the series goes on and the table tells
             error = _one_line(type(failure).__name__, f"{failure} (see {log.parent.name}/{log.name})")
 
-    executed = nbformat.read(output, as_version=4).cells if output.exists() else []
+    if error and kernels.stopped:
+        error = "interrupted"
     # Papermill marks cells as completed that never ran, behind sys.exit() for example; only the counts tell.
-    if error is None and any(_is_code(cell) and cell.execution_count is None for cell in executed):
+    if error is None and any(_is_code(cell) and cell.execution_count is None for cell in executed.cells):
         error = "stopped here: the cells below did not run"
+    seconds = round(time.perf_counter() - started, 1)
+    if error is None:
+        return Outcome(notebook.stem, "ok", seconds, usage, executed)
     return Outcome(
-        notebook=notebook.stem,
-        status="ok" if error is None else "failed",
-        seconds=round(time.perf_counter() - started, 1),
-        peak_memory_mb=round(memory.peak_mb, 1),
-        records=_records(executed),
-        error=error,
-        cell=None if error is None else position.number,
-        heading=None if error is None else position.heading,
+        notebook.stem, "failed", seconds, usage, executed, error, _count_code(reached), _last_heading(reached)
     )
 
 
-def _is_code(cell: nbformat.NotebookNode) -> bool:
+def _is_code(cell: NotebookNode) -> bool:
     return cell.cell_type == "code" and bool(cell.source.strip())
+
+
+def _count_code(cells: list[NotebookNode]) -> int:
+    return sum(map(_is_code, cells))
+
+
+def _last_heading(cells: list[NotebookNode]) -> str:
+    lines = [line for cell in cells if cell.cell_type == "markdown" for line in cell.source.splitlines()]
+    return next((line.lstrip("#").strip() for line in reversed(lines) if line.startswith("#")), "")
 
 
 def _one_line(name: str, text: str) -> str:
@@ -112,97 +162,13 @@ def _one_line(name: str, text: str) -> str:
     return textwrap.shorten(f"{name}: {text}" if text.strip() else name, MAX_ERROR_LENGTH, placeholder=" …")
 
 
-def _records(cells: list[nbformat.NotebookNode]) -> dict[str, Any]:
-    """Gathers what `runtime.record` left; a name recorded twice keeps its last value."""
-    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
-    found = [output.data[RECORD_MIME] for output in outputs if RECORD_MIME in output.get("data", {})]
-    return {record["name"]: record["value"] for record in found}
-
-
-def _kernel_manager_class(stream: IO[str]) -> type[AsyncKernelManager]:
-    """Makes the class of kernels that run this Python, whatever `python3` means to the user's Jupyter."""
-
-    class KernelManager(AsyncKernelManager):
-        @property
-        def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(**get_kernel_dict(), env=kernel_environment())
-
-        async def start_kernel(self, **options: Any) -> None:
-            await super().start_kernel(stdout=stream, stderr=stream, **options)
-
-    return KernelManager
-
-
 @contextlib.contextmanager
 def _logging_to(stream: IO[str]) -> Iterator[None]:
-    handler = logging.StreamHandler(stream)
+    """Sends what libraries log in this thread to a stream; other threads run other notebooks."""
+    handler, thread = logging.StreamHandler(stream), threading.get_ident()
+    handler.addFilter(lambda record: record.thread == thread)
     logging.getLogger().addHandler(handler)
     try:
         yield
     finally:
         logging.getLogger().removeHandler(handler)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one notebook.
-
-    `peak_memory_mb` (2**20 bytes) is the largest sum, over this process's children, of resident memory as sampled
-    every 0.2 seconds: a shorter peak can be missed, and pages that two processes share count twice. For a failed
-    notebook `cell` is the number of the code cell it ended in, counted from 1, and `error` is one line.
-    """
-
-    notebook: str
-    status: str
-    seconds: float
-    peak_memory_mb: float
-    records: dict[str, Any] = field(default_factory=dict)
-    error: str | None = None
-    cell: int | None = None
-    heading: str | None = None
-
-    def metrics(self) -> dict[str, Any]:
-        """Returns the notebook's entry of `metrics.json`."""
-        run = {"status": self.status, "seconds": self.seconds, "peak_memory_mb": self.peak_memory_mb}
-        failure = {"error": self.error, "cell": self.cell, "heading": self.heading} if self.error else {}
-        return run | failure | {name: value for name, value in self.records.items() if name not in run | failure}
-
-
-@dataclass
-class _Position:
-    """Where in a notebook the execution is."""
-
-    number: int = 0
-    heading: str = ""
-
-    def enter(self, cell: nbformat.NotebookNode) -> None:
-        if _is_code(cell):
-            self.number += 1
-        elif cell.cell_type == "markdown":
-            headings = [line.lstrip("#").strip() for line in cell.source.splitlines() if line.startswith("#")]
-            self.heading = headings[-1] if headings else self.heading
-
-
-class _MemorySampler(threading.Thread):
-    """Samples the resident memory of this process's children: the kernel and what it starts."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.peak_mb = 0.0
-        self._stop_sampling = threading.Event()
-
-    def run(self) -> None:
-        while not self._stop_sampling.wait(MEMORY_SAMPLE_SECONDS):
-            total = 0
-            for process in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    total += process.memory_info().rss
-            self.peak_mb = max(self.peak_mb, total / 2**20)
-
-    def __enter__(self) -> _MemorySampler:
-        self.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stop_sampling.set()
-        self.join()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import difflib
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,12 +11,39 @@ from pathlib import Path
 from typing import Any
 
 from effnet_helpers.course import CourseError
+from effnet_helpers.records import did_you_mean
 
-import papermill
+import nbformat
 import yaml
+from nbformat import NotebookNode
+from papermill.translators import PythonTranslator
 
 QUICK = "quick"  # the notebooks' own values: the one profile without a file
 WORDS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell: `annotation` is `int`, `float`, `str`, `bool`, `Optional[…]` or `list[…]`."""
+
+    name: str
+    annotation: str
+    default: Any
+    help: str
+
+    def parsed(self, text: str) -> Any:
+        """Reads a value from the command line; a text that is not of the type stays a text."""
+        return _parse(text, self.annotation)
+
+    def checked(self, value: Any, where: str) -> Any:
+        """Returns the value if it is of the parameter's type.
+
+        Raises:
+            CourseError: If it is not.
+        """
+        if not _fits(value, self.annotation):
+            raise CourseError(f"{where}: parameter {self.name!r} expects {self.annotation}. Received: {value!r}")
+        return value
 
 
 def notebooks(root: Path) -> list[Path]:
@@ -61,13 +88,18 @@ def select(paths: list[Path], names: Iterable[str]) -> list[Path]:
     return [path for path in paths if path in chosen] if names else paths
 
 
+def read_notebook(path: Path) -> NotebookNode:
+    """Reads a notebook, once as long as its file stays the same; not to be changed."""
+    status = path.stat()
+    return _read(path, status.st_mtime_ns, status.st_size)
+
+
 def parameters_of(notebook: Path) -> dict[str, Parameter]:
     """Reads a notebook's parameters cell, the way papermill does."""
-    found = papermill.inspect_notebook(notebook).values()
+    cells = [cell for cell in read_notebook(notebook).cells if "parameters" in cell.metadata.get("tags", [])]
+    found = PythonTranslator.inspect(cells[0]) if cells else []
     return {
-        each["name"]: Parameter(
-            each["name"], each["inferred_type_name"], ast.literal_eval(each["default"]), each["help"]
-        )
+        each.name: Parameter(each.name, each.inferred_type_name, ast.literal_eval(each.default), each.help)
         for each in found
     }
 
@@ -118,6 +150,11 @@ def in_effect(chosen: list[Path], given: dict[str, dict[str, Any]]) -> dict[str,
     }
 
 
+@functools.lru_cache
+def _read(path: Path, modified: int, size: int) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
 def _read_profile(root: Path, profile: str) -> dict[str, dict[str, Any]]:
     if profile == QUICK:
         return {}
@@ -131,18 +168,13 @@ def _read_profile(root: Path, profile: str) -> dict[str, dict[str, Any]]:
 
 
 def _unknown(kind: str, name: str, known: Iterable[str], where: str) -> str:
-    return f"{where}: there is no {kind} {name!r}.{_nearest(name, known)} Known: {', '.join(known)}"
+    return f"{where}: there is no {kind} {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}"
 
 
 def _nobody_takes(name: str, taken: dict[str, dict[str, Parameter]]) -> str:
     names = dict.fromkeys(each for parameters in taken.values() for each in parameters)
     lines = [f"  {stem}: {', '.join(parameters)}" for stem, parameters in taken.items()]
-    return "\n".join([f"No chosen notebook has a parameter {name!r}.{_nearest(name, names)} They take:", *lines])
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    return "\n".join([f"No chosen notebook has a parameter {name!r}.{did_you_mean(name, names)} They take:", *lines])
 
 
 def _parse(text: str, annotation: str) -> Any:
@@ -167,27 +199,3 @@ def _fits(value: Any, annotation: str) -> bool:
         return isinstance(value, list) and all(_fits(item, match[1]) for item in value)
     types = {"int": int, "float": int | float, "str": str, "bool": bool}
     return isinstance(value, types[annotation]) and isinstance(value, bool) == (annotation == "bool")
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One line of a parameters cell: `annotation` is `int`, `float`, `str`, `bool`, `Optional[…]` or `list[…]`."""
-
-    name: str
-    annotation: str
-    default: Any
-    help: str
-
-    def parsed(self, text: str) -> Any:
-        """Reads a value from the command line; a text that is not of the type stays a text."""
-        return _parse(text, self.annotation)
-
-    def checked(self, value: Any, where: str) -> Any:
-        """Returns the value if it is of the parameter's type.
-
-        Raises:
-            CourseError: If it is not.
-        """
-        if not _fits(value, self.annotation):
-            raise CourseError(f"{where}: parameter {self.name!r} expects {self.annotation}. Received: {value!r}")
-        return value

@@ -1,30 +1,171 @@
-"""Runs the series and leaves a folder: executed notebooks, pages, figures, the parameters and versions in use."""
+"""Runs notebooks, two at once where that pays, and leaves a folder: what they printed, drew, recorded and ran on."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import datetime
+import functools
 import importlib.metadata
 import json
-import os
 import platform
 import re
-import statistics
+import shutil
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from effnet_helpers.course import CourseError, build, profiles
-from effnet_helpers.course.display import live_progress
-from effnet_helpers.course.execute import INTERRUPTED, Outcome, execute
+from effnet_helpers.course.display import ProgressDisplay, duration, live_progress, summary_table
+from effnet_helpers.course.execute import CellCallback, Outcome, execute
+from effnet_helpers.course.kernels import Kernels
 from effnet_helpers.course.pages import write_index, write_page
+from effnet_helpers.machine import memory_gb, usable_cores
 
-import psutil
+import pandas as pd
 from rich.console import Console
 
 DISTRIBUTION = "effnet-helpers"
+MEMORY_OF_A_KERNEL = 3  # GB (2**30 bytes)
+
+Given = dict[str, dict[str, Any]]
+Work = Callable[[CellCallback, Kernels], Outcome]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many notebooks ran at once, how long it took in all, and the share of the usable cores they kept busy."""
+
+    notebooks_at_once: int
+    seconds: float
+    cores: int
+    share_of_cores_busy: float
+
+    def __str__(self) -> str:
+        at_once = f"{self.notebooks_at_once} notebook{'s' * (self.notebooks_at_once > 1)} at once"
+        return f"{duration(self.seconds)} min, {at_once}, {self.share_of_cores_busy:.0%} of {self.cores} cores busy."
+
+
+def side_by_side() -> int:
+    """Decides how many notebooks run at once: two with cores and memory for both, and no GPU that they would share."""
+    if shutil.which("nvidia-smi"):
+        return 1
+    return max(1, min(2, usable_cores(), int(memory_gb()[0] / MEMORY_OF_A_KERNEL)))
+
+
+def run_all(
+    work: dict[str, Work],
+    console: Console,
+    at_once: int = 1,
+    report: Callable[[dict[str, Outcome], Effort], None] = lambda outcomes, effort: None,
+) -> dict[str, Outcome]:
+    """Works through notebooks with progress and a closing table; one that fails does not stop the others.
+
+    Args:
+        work: What to do, by the name to show. If several run side by side, the last ones begin: later lessons take
+            longer, and beside the end of what was begun last nothing else runs.
+        console: Where progress is shown.
+        at_once: How many run side by side.
+        report: Is told, whenever a notebook has ended, what came of all that have.
+
+    Returns:
+        What came of each, in the order of `work`.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, when all kernels have ended, and what they reached is reported and shown.
+    """
+    kernels, ended, started = Kernels(), {}, time.perf_counter()
+
+    def so_far() -> tuple[dict[str, Outcome], Effort]:
+        seconds, cores = time.perf_counter() - started, usable_cores()
+        busy = sum(outcome.usage.cpu_seconds for outcome in ended.values()) / seconds / cores
+        effort = Effort(at_once, round(seconds, 1), cores, round(busy, 3))
+        return {label: ended[label] for label in work if label in ended}, effort
+
+    def collect(futures: Iterable[Future]) -> None:
+        for future in futures:
+            label = running.pop(future)
+            ended[label] = future.result()
+            display.finish(label, ended[label])
+            report(*so_far())
+
+    try:
+        with live_progress(list(work), console) as display, ThreadPoolExecutor(at_once) as pool:
+            order = list(work) if at_once == 1 else reversed(work)
+            running = {pool.submit(_do, label, work[label], display, kernels): label for label in order}
+            try:
+                while running:
+                    # With a timeout, since without one Windows does not let Ctrl-C through.
+                    collect(wait(running, timeout=1, return_when=FIRST_COMPLETED).done)
+            except BaseException:
+                kernels.stop()
+                pool.shutdown(cancel_futures=True)
+                collect([future for future in running if not future.cancelled() and not future.exception()])
+                raise
+    finally:
+        outcomes, effort = so_far()
+        console.print(summary_table(outcomes))
+        console.print(str(effort), highlight=False)
+    return outcomes
+
+
+def run_series(
+    root: Path,
+    chosen: list[Path],
+    plans: dict[str, Given],
+    *,
+    profile: str,
+    console: Console,
+    at_once: int,
+) -> dict[str, list[Outcome]]:
+    """Runs notebooks, each in its own kernel, once for each plan; cells tagged `alone` have the computer to themselves.
+
+    Args:
+        root: The checkout; a run goes to `runs/<name>` there.
+        chosen: The notebooks.
+        plans: The parameters from `profiles.resolve`, by the name of the run.
+        profile: The profile's name, for the record.
+        console: Where progress is shown.
+        at_once: How many run side by side.
+
+    Returns:
+        For each plan what came of its notebooks.
+
+    Raises:
+        CourseError: If there is a run of this name, or the name cannot be one.
+        KeyboardInterrupt: After Ctrl-C, when what was reached is written.
+    """
+    for source in build.sources(root):
+        if build.built_path(source) in chosen and (difference := build.out_of_step(source)):
+            console.print(f"Note: {difference}. Running it as it is; `make notebooks` rebuilds it.", markup=False)
+    ran_on, work, folders = versions(root), {}, {}
+    for name, given in plans.items():
+        folder = new_run_dir(root, name)
+        _write_json(folder / "parameters.json", {"profile": profile, "notebooks": profiles.in_effect(chosen, given)})
+        for path in chosen:
+            label = path.stem if len(plans) == 1 else f"{folder.name} {path.stem}"
+            work[label] = functools.partial(_run_one, path, folder, given[path.stem])
+            folders[label] = folder
+
+    def report(outcomes: dict[str, Outcome], effort: Effort) -> None:
+        for folder in set(folders.values()):
+            those = [outcome for label, outcome in outcomes.items() if folders[label] == folder]
+            write_index(folder, profile, those, str(effort))
+            _write_json(folder / "metrics.json", {outcome.notebook: outcome.metrics() for outcome in those})
+            _write_json(folder / "versions.json", ran_on | {"run": asdict(effort)})
+
+    try:
+        outcomes = run_all(work, console, at_once, report)
+    finally:
+        for folder in dict.fromkeys(folders.values()):
+            console.print(f"Open {folder / 'index.html'}", soft_wrap=True, markup=False, highlight=False)
+    return {
+        name: [outcome for label, outcome in outcomes.items() if folders[label] == root / "runs" / name]
+        for name in plans
+    }
 
 
 def new_run_dir(root: Path, name: str) -> Path:
@@ -56,57 +197,6 @@ def default_name(profile: str) -> str:
     return f"{datetime.datetime.now():%Y-%m-%d-%H%M%S}-{profile}"
 
 
-def run_series(
-    root: Path,
-    chosen: list[Path],
-    *,
-    profile: str,
-    given: dict[str, dict[str, Any]],
-    name: str,
-    console: Console,
-) -> list[Outcome]:
-    """Runs notebooks one after the other, each in its own kernel; one that fails does not stop the others.
-
-    Args:
-        root: The checkout; the run goes to `runs/<name>` there.
-        chosen: The notebooks.
-        profile: The profile's name, for the record.
-        given: The parameters from `profiles.resolve`.
-        name: The run's name.
-        console: Where progress is shown.
-
-    Returns:
-        What came of each. After Ctrl-C the last one's error is `INTERRUPTED` and the notebooks behind it are missing.
-    """
-    run_dir = new_run_dir(root, name)
-    _write_json(run_dir / "parameters.json", {"profile": profile, "notebooks": profiles.in_effect(chosen, given)})
-    _write_json(run_dir / "versions.json", versions(root))
-    for source in build.sources(root):
-        if build.built_path(source) in chosen and (difference := build.out_of_step(source)):
-            console.print(f"Note: {difference}. Running it as it is; `make notebooks` rebuilds it.", markup=False)
-    outcomes: list[Outcome] = []
-    with live_progress([path.stem for path in chosen], console) as display:
-        for path in chosen:
-            executed = run_dir / path.name
-            outcome = execute(
-                path,
-                executed,
-                parameters=given[path.stem],
-                cwd=path.parent,
-                log=run_dir / "logs" / f"{path.stem}.log",
-                on_cell=display.start(path.stem),
-            )
-            outcomes.append(outcome)
-            if executed.exists():
-                write_page(executed, path.parent)
-            write_index(run_dir, profile, outcomes)
-            _write_json(run_dir / "metrics.json", {each.notebook: each.metrics() for each in outcomes})
-            display.finish(outcome)
-            if outcome.error == INTERRUPTED:
-                break
-    return outcomes
-
-
 def versions(root: Path) -> dict[str, Any]:
     """Describes what a run ran on: Python, the packages this course asks for, the machine, the commit."""
     required = [re.match(r"[\w.-]+", line)[0] for line in importlib.metadata.requires(DISTRIBUTION) or []]
@@ -114,58 +204,60 @@ def versions(root: Path) -> dict[str, Any]:
     for package in sorted({DISTRIBUTION, *required}, key=str.lower):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # of an extra that is not installed
             packages[package] = importlib.metadata.version(package)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "python": platform.python_version(),
         "packages": packages,
         "machine": {
             "system": platform.platform(),
             "processor": platform.machine(),
-            "cores": cores,
-            "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+            "cores": usable_cores(),
+            "memory_gb": round(memory_gb()[0], 1),
         },
         "git_commit": _git(root, "rev-parse", "HEAD"),
         "git_changes": bool(_git(root, "status", "--porcelain")),
     }
 
 
-def seed_statistics(runs: dict[int, list[Outcome]]) -> list[dict[str, Any]]:
+def seed_statistics(runs: dict[int, list[Outcome]]) -> pd.DataFrame:
     """Summarises recorded numbers over runs with different seeds.
 
     Args:
         runs: For each seed what came of the notebooks.
 
     Returns:
-        A row for each notebook and figure: mean, sample standard deviation, minimum, maximum, and the value of each
-        seed. Runs that failed or did not record the figure are left out.
+        A row for each notebook and figure: how many seeds, mean, sample standard deviation, minimum, maximum, and the
+        value of each seed. Runs that failed or did not record the figure are left out.
     """
-    values: dict[tuple[str, str], dict[int, float]] = {}
-    for seed, outcomes in runs.items():
-        for outcome in outcomes:
-            for name, value in outcome.records.items():
-                if outcome.status == "ok" and isinstance(value, int | float) and not isinstance(value, bool):
-                    values.setdefault((outcome.notebook, name), {})[seed] = value
-    return [
-        {
-            "notebook": notebook,
-            "figure": figure,
-            "seeds": len(by_seed),
-            "mean": statistics.fmean(by_seed.values()),
-            "standard_deviation": statistics.stdev(by_seed.values()) if len(by_seed) > 1 else None,
-            "minimum": min(by_seed.values()),
-            "maximum": max(by_seed.values()),
-            **{f"seed_{seed}": by_seed.get(seed) for seed in runs},
-        }
-        for (notebook, figure), by_seed in values.items()
-    ]
+    values = pd.DataFrame(
+        [
+            {"notebook": outcome.notebook, "figure": figure, "seed": f"seed_{seed}", "value": float(value)}
+            for seed, outcomes in runs.items()
+            for outcome in outcomes
+            for figure, value in outcome.records.items()
+            if outcome.status == "ok" and isinstance(value, int | float) and not isinstance(value, bool)
+        ],
+        columns=["notebook", "figure", "seed", "value"],
+    )
+    keys = ["notebook", "figure"]
+    measures = {"seeds": "count", "mean": "mean", "standard_deviation": "std", "minimum": "min", "maximum": "max"}
+    table = values.groupby(keys, sort=False)["value"].agg(**measures)
+    by_seed = values.pivot(index=keys, columns="seed", values="value")
+    return table.join(by_seed.reindex(columns=[f"seed_{seed}" for seed in runs])).reset_index()
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes rows that share their keys as a CSV file with a heading line."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else [])
-        writer.writeheader()
-        writer.writerows(rows)
+def _do(label: str, work: Work, display: ProgressDisplay, kernels: Kernels) -> Outcome:
+    return work(display.start(label), kernels)
+
+
+def _run_one(path: Path, folder: Path, given: dict[str, Any], on_cell: CellCallback, kernels: Kernels) -> Outcome:
+    log = folder / "logs" / f"{path.stem}.log"
+    outcome = execute(
+        path, folder / path.name, parameters=given, cwd=path.parent, log=log, on_cell=on_cell, kernels=kernels
+    )
+    if outcome.executed:
+        with kernels.taking_turns():  # a timing cell next door would notice
+            write_page(outcome, folder, path.parent)
+    return outcome
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -1,7 +1,4 @@
-"""What every notebook of the course keeps to. Each function returns its complaints as a list of sentences.
-
-`effnet build` refuses outputs that break `output_problems`; `effnet build --check` and the tests apply all of them.
-"""
+"""What every notebook of the course keeps to. Each function returns its complaints as a list of sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ import nbformat
 from nbformat import NotebookNode
 
 MAX_BYTES = 1_000_000
-SHOWN_TAG = "shows:"  # a cell tagged `shows:effnet_helpers.models.add_head` holds that function as the package has it
+TAUGHT_TAG = "shows:"  # a cell tagged `shows:effnet_helpers.models.add_head` holds that function as the package has it
 ANNOTATION = re.compile(r"(int|float|str|bool|Optional\[(int|float|str|bool)\]|list\[(int|float|str|bool)\])")
 # Folders in which people and CI machines keep their work; a web address or a relative path does not match.
 MACHINE_PATH = re.compile(r"(?<![\w.:/])(?:/(?:home|root|tmp|Users|private|work|workspace|mnt)/|[A-Z]:\\)[^\s'\"<>]*")
@@ -27,7 +24,7 @@ def lesson_problems(notebook: NotebookNode) -> list[str]:
         *_structure_problems(notebook),
         *_code_problems(notebook),
         *parameter_problems(notebook),
-        *shown_problems(notebook),
+        *taught_problems(notebook),
     ]
 
 
@@ -61,18 +58,18 @@ def parameter_problems(notebook: NotebookNode) -> list[str]:
     return [f"parameter line {line!r}: {problem}" for line in lines if (problem := _parameter_line_problem(line))]
 
 
-def shown_problems(notebook: NotebookNode) -> list[str]:
-    """Checks that each function shown in a lesson is the package's own, docstring aside."""
+def taught_problems(notebook: NotebookNode) -> list[str]:
+    """Checks that each function taught in a lesson is the package's own, docstring aside."""
     problems = []
     for cell in notebook.cells:
-        for name in shown_names(cell):
-            problems += [f"{name}: {problem}" for problem in _shown_function_problems(cell.source, name)]
+        for name in taught_functions(cell):
+            problems += [f"{name}: {problem}" for problem in _taught_function_problems(cell.source, name)]
     return problems
 
 
-def shown_names(cell: NotebookNode) -> list[str]:
-    """Returns the full names of the functions that a cell is tagged as showing."""
-    return [tag.removeprefix(SHOWN_TAG) for tag in cell.metadata.get("tags", []) if tag.startswith(SHOWN_TAG)]
+def taught_functions(cell: NotebookNode) -> list[str]:
+    """Returns the full names of the functions that a cell is tagged as teaching."""
+    return [tag.removeprefix(TAUGHT_TAG) for tag in cell.metadata.get("tags", []) if tag.startswith(TAUGHT_TAG)]
 
 
 def code_length(source: str) -> int:
@@ -149,7 +146,7 @@ def _parameter_line_problem(line: str) -> str | None:
     return None
 
 
-def _shown_function_problems(source: str, name: str) -> list[str]:
+def _taught_function_problems(source: str, name: str) -> list[str]:
     module, _, function = name.rpartition(".")
     place = ROOT.joinpath(*module.split("."))  # a room or a loose file; read, not imported: that would load TensorFlow
     files = sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
@@ -158,12 +155,12 @@ def _shown_function_problems(source: str, name: str) -> list[str]:
     package = {}
     for file in files:
         package |= _functions(file.read_text(encoding="utf-8"))
-    shown = _functions(source)
+    taught = _functions(source)
     if function not in package:
         return [f"{module} does not define it"]
-    if list(shown) != [function] or len(ast.parse(source).body) != 1:
-        return [f"the cell must hold this function and nothing else, it holds {list(shown)}"]
-    return [] if shown[function] == package[function] else ["the cell and the package differ"]
+    if list(taught) != [function] or len(ast.parse(source).body) != 1:
+        return [f"the cell must hold this function and nothing else, it holds {list(taught)}"]
+    return [] if taught[function] == package[function] else ["the cell and the package differ"]
 
 
 def _functions(source: str) -> dict[str, str]:

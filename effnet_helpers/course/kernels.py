@@ -1,0 +1,123 @@
+"""The kernels of a run: who may use the computer when, what each of them takes, and an end to all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+from effnet_helpers.machine import kernel_environment
+
+import psutil
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+
+SAMPLE_SECONDS = 0.2
+
+
+@dataclass
+class Usage:
+    """What a kernel and the processes it started took, as sampled every 0.2 seconds: a shorter peak can be missed.
+
+    Attributes:
+        peak_memory_mb: The largest sum of their resident memory, in MB (2**20 bytes); what they share counts twice.
+        cpu_seconds: Their processor time, of all cores together.
+    """
+
+    peak_memory_mb: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+class Kernels:
+    """The kernels of one run, each in a thread of its own.
+
+    They work side by side, except while one of them measures time: its turn begins when all others have ended theirs,
+    and none of them begins another until it is over.
+
+    Attributes:
+        stopped: Whether `stop` was called.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._processes: list[psutil.Process] = []
+        self._changed = threading.Condition()
+        self._turns = 0  # begun and not ended
+        self._alone = 0  # those of them that are alone, and those that wait to be
+
+    @contextlib.contextmanager
+    def taking_turns(self) -> Iterator[Callable[[bool], None]]:
+        """Holds a turn; the function that this gives ends it and begins the next one, alone or not."""
+        is_alone = False
+
+        def next_turn(alone: bool) -> None:
+            nonlocal is_alone
+            self._end_turn(is_alone)
+            is_alone = alone
+            self._begin_turn(is_alone)
+
+        self._begin_turn(is_alone)
+        try:
+            yield next_turn
+        finally:
+            self._end_turn(is_alone)
+
+    def manager_class(self, log: IO[str], usage: Usage) -> type[AsyncKernelManager]:
+        """Makes the class of kernels that run this Python, whatever `python3` means to the user's Jupyter."""
+
+        class KernelManager(AsyncKernelManager):
+            @property
+            def kernel_spec(self) -> KernelSpec:
+                return KernelSpec(**get_kernel_dict(), env=kernel_environment())
+
+            async def start_kernel(manager, **options: Any) -> None:  # noqa: N805
+                await super().start_kernel(stdout=log, stderr=log, **options)
+                process = psutil.Process(manager.provisioner.pid)
+                self._processes.append(process)
+                if self.stopped:
+                    _kill(process)
+                threading.Thread(target=_sample, args=(process, usage), daemon=True).start()
+
+        return KernelManager
+
+    def stop(self) -> None:
+        """Kills all kernels, also those that are about to start; their threads find them dead."""
+        self.stopped = True
+        for process in list(self._processes):
+            _kill(process)
+
+    def _begin_turn(self, alone: bool) -> None:
+        with self._changed:
+            self._alone += alone
+            self._changed.wait_for(lambda: not (self._turns if alone else self._alone))
+            self._turns += 1
+
+    def _end_turn(self, alone: bool) -> None:
+        with self._changed:
+            self._turns -= 1
+            self._alone -= alone
+            self._changed.notify_all()
+
+
+def _kill(process: psutil.Process) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for each in [*process.children(recursive=True), process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+
+
+def _sample(process: psutil.Process, usage: Usage) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):  # the kernel has ended
+        while True:
+            memory, cpu_seconds = 0, 0.0
+            for each in [*process.children(recursive=True), process]:
+                with contextlib.suppress(psutil.Error):
+                    memory += each.memory_info().rss
+                    cpu_seconds += sum(each.cpu_times()[:4])  # user and system; the same of children that have ended
+            usage.peak_memory_mb = max(usage.peak_memory_mb, memory / 2**20)
+            usage.cpu_seconds = max(usage.cpu_seconds, cpu_seconds)
+            time.sleep(SAMPLE_SECONDS)
