@@ -29,7 +29,7 @@ def record(name: str, value: float | int | str | bool) -> None:
         val_accuracy = 0.8125
     """
     expect(isinstance(name, str) and name.isidentifier(), "name of a record", name, "a Python identifier")
-    plain = value.item() if hasattr(value, "item") else value
+    plain = value.item() if hasattr(value, "item") and not value.shape else value
     is_usable = isinstance(plain, bool | int | float | str) and (isinstance(plain, str) or math.isfinite(plain))
     expect(is_usable, f"record {name!r}", value, "a finite number, a string or a truth value")
     text = f"{name} = {_four_digits(plain) if isinstance(plain, float) else plain}"
@@ -60,19 +60,20 @@ def expect(condition: bool, name: str, received: Any, expected: str) -> None:
         raise ValueError(f"{name}: expected {expected}. Received: {received!r}")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Returns a sentence that names the known name nearest to a mistyped one, with a blank before it; else nothing.
 
     Args:
         name: What was given.
         known: What would have been understood.
+        cutoff: How alike the two must be, from 0 to 1; short names need less.
 
     Example:
-        >>> did_you_mean("B8", ["B0", "Lite0"])
-        " Did you mean 'B0'?"
+        >>> did_you_mean("textil", ["textile", "folder"])
+        " Did you mean 'textile'?"
     """
     by_lower = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
     return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
@@ -87,6 +88,6 @@ def _four_digits(number: float) -> str:
     """Formats a float with four significant digits and no exponent."""
     if number == 0:
         return "0"
-    decimals = max(0, 3 - math.floor(math.log10(abs(number))))
-    text = f"{number:.{decimals}f}"
+    decimals = 3 - math.floor(math.log10(abs(number)))
+    text = f"{round(number, decimals):.{max(0, decimals)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

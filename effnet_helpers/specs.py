@@ -1,6 +1,6 @@
 """How a data set is specified, such as "textile" or "folder:PATH": the one place that takes such texts apart."""
 
-import difflib
+from effnet_helpers.records import did_you_mean
 
 FORMS = {
     "textile": "the embedded benchmark of simulated textile",
@@ -30,8 +30,7 @@ def parse_spec(spec: str) -> tuple[str, str]:
         return "tfds", "stanford_dogs"
     if kind in ("folder", "csv", "tfds") and argument:
         return kind, argument
-    forms = "".join(f"\n  {form}: {meaning}" for form, meaning in FORMS.items())
-    heads = {form.partition(":")[0]: form for form in FORMS}
-    nearest = difflib.get_close_matches(kind.lower(), heads, n=1)
-    hint = f'\nDid you mean "{heads[nearest[0]]}"?' if nearest else ""
-    raise ValueError(f"A data set is specified in one of these forms:{forms}{hint}\nReceived: {spec!r}")
+    forms = [f"  {form}: {meaning}" for form, meaning in FORMS.items()]
+    hint = did_you_mean(kind, (form.partition(":")[0] for form in FORMS)).strip()
+    lines = ["A data set is specified in one of these forms:", *forms, hint, f"Received: {spec!r}"]
+    raise ValueError("\n".join(filter(None, lines)))

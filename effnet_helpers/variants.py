@@ -8,9 +8,10 @@ Sources:
     - Other ImageNet training recipes: README of the authors' `efficientnet` (same repository), table of checkpoints.
 """
 
-import difflib
 import math
 from dataclasses import dataclass
+
+from effnet_helpers.records import did_you_mean
 
 COMPOUND_ALPHA = 1.2
 """Depth grows by this factor with each step of the compound coefficient (paper, section 3.3)."""
@@ -50,13 +51,13 @@ class Variant:
 
     Attributes:
         name: "B0" … "B7", "Lite0" … "Lite4".
-        width: factor on the number of channels.
-        depth: factor on the number of blocks in a stage.
-        resolution: side of the square input in pixels that it was trained and published at.
-        dropout: rate before its own classification layer.
+        width: Factor on the number of channels.
+        depth: Factor on the number of blocks in a stage.
+        resolution: Side of the square input in pixels that it was trained and published at.
+        dropout: Rate before its own classification layer.
         published_top1: ImageNet validation accuracy in percent (single crop).
-        published_multiply_adds: multiplications with addition for one image.
-        published_parameters: parameters, as rounded in the publication.
+        published_multiply_adds: Multiplications with addition for one image.
+        published_parameters: Parameters, as rounded in the publication.
     """
 
     name: str
@@ -166,12 +167,11 @@ def get_variant(name: str) -> Variant:
         The `Variant`.
 
     Raises:
-        ValueError: if there is no such variant; the message lists those there are, and the nearest.
+        ValueError: If there is no such variant; the message lists those there are, and the nearest.
     """
     short = str(name).lower().replace("efficientnet", "").strip("-_ ")
     by_short_name = {known.lower(): variant for known, variant in VARIANTS.items()}
     if short in by_short_name:
         return by_short_name[short]
-    nearest = difflib.get_close_matches(short, by_short_name, n=1, cutoff=0.4)
-    hint = f" Did you mean {by_short_name[nearest[0]].name!r}?" if nearest else ""
+    hint = did_you_mean(short, VARIANTS, cutoff=0.4)
     raise ValueError(f"Unknown EfficientNet variant. Known: {', '.join(VARIANTS)}.{hint} Received: {name!r}")
