@@ -259,7 +259,7 @@ def milliseconds_per_image(model, batch_size):
     return 1000 * float(np.median(seconds)) / batch_size
 
 
-# %%
+# %% tags=["alone"]
 timings = {}
 for name in timed:
     model = models.build_imagenet_classifier(name, weights=None)
