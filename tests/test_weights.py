@@ -1,13 +1,14 @@
 """Weight files: the real ones give the known answers; damaged, hostile and wrong ones are refused with one message."""
 
+import hashlib
 import io
 import pickle
 import struct
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
 from effnet_helpers import models
-from effnet_helpers.machine import network
 from effnet_helpers.models import weights
 from effnet_helpers.models.torch_file import WeightsError, read_torch_file
 from effnet_helpers.variants import get_variant
@@ -56,6 +57,12 @@ def lite0_arrays():
     return {name: np.ascontiguousarray(array) for name, array in read_torch_file(LITE0_FILE).items()}
 
 
+@pytest.fixture(scope="module")
+def lite0():
+    """A network for files that do not fit it."""
+    return models.build_backbone("Lite0", weights=None, image_size=32)
+
+
 def test_the_reader_agrees_with_arrays_written_independently(tmp_path):
     arrays = {
         "a": np.arange(24, dtype="<f4").reshape(2, 3, 4),
@@ -68,7 +75,9 @@ def test_the_reader_agrees_with_arrays_written_independently(tmp_path):
         assert read[name].dtype == array.dtype
 
 
-@pytest.mark.parametrize("name", weights.PACKAGED)
+@pytest.mark.parametrize(
+    "name", ["Lite0", *(pytest.param(name, marks=pytest.mark.release) for name in ("Lite1", "Lite2"))]
+)
 def test_packaged_weights_recognise_the_cat_and_the_coffee(name):
     from effnet_helpers.preprocessing import load_image
 
@@ -130,30 +139,46 @@ def test_a_missing_file_is_named(tmp_path):
         models.build_backbone("Lite0", weights=tmp_path / "nowhere.pth")
 
 
-def test_a_file_of_another_variant_names_file_key_and_shapes():
+def test_a_file_of_another_variant_names_file_key_and_shapes(lite0):
     path = weights.PACKAGED["Lite2"].path()
     with pytest.raises(WeightsError, match=rf"{path.name} does not fit Lite0: key '_blocks.*\(.*\)\. Received: \(.*\)"):
-        models.build_backbone("Lite0", weights=path)
+        weights.load_lite(lite0, get_variant("Lite0"), path)
 
 
-def test_a_renamed_key_is_named_and_the_model_is_unchanged(tmp_path, lite0_arrays):
+def test_a_renamed_key_is_named_and_the_model_is_unchanged(tmp_path, lite0, lite0_arrays):
     renamed = {name.replace("_blocks.3._bn1.bias", "_blocks.3._bn1.shift"): a for name, a in lite0_arrays.items()}
     path = write_torch_file(tmp_path / "renamed.pth", renamed)
-    model = models.build_backbone("Lite0", weights=None, image_size=32)
-    before = [weight.copy() for weight in model.get_weights()]
+    before = [weight.copy() for weight in lite0.get_weights()]
     with pytest.raises(
         WeightsError, match=r"renamed\.pth .* no key '_blocks\.3\._bn1\.bias', expected with shape \(144,\)"
     ):
-        weights.load_lite(model, get_variant("Lite0"), path)
-    for old, new in zip(before, model.get_weights(), strict=True):
+        weights.load_lite(lite0, get_variant("Lite0"), path)
+    for old, new in zip(before, lite0.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
-def test_more_keys_than_the_network_has_are_refused(tmp_path, lite0_arrays):
+def test_more_keys_than_the_network_has_are_refused(tmp_path, lite0, lite0_arrays):
     more = lite0_arrays | {"_blocks.16._bn1.bias": np.zeros(4, "<f4")}
     path = write_torch_file(tmp_path / "more.pth", more)
     with pytest.raises(WeightsError, match=r"more\.pth does not fit Lite0: it holds more .*_blocks\.16\._bn1\.bias"):
-        models.build_backbone("Lite0", weights=path, image_size=32)
+        weights.load_lite(lite0, get_variant("Lite0"), path)
+
+
+def test_a_file_is_hashed_again_only_when_it_has_changed(tmp_path, monkeypatch):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"one")
+    monkeypatch.setattr(weights.importlib, "import_module", lambda name: SimpleNamespace(File=File))
+
+    class File:
+        get_model_file_path = staticmethod(lambda: path)
+
+    packaged = weights.PackagedWeights("package", "File", hashlib.sha256(b"one").hexdigest())
+    misses = weights._sha256.cache_info().misses
+    assert [packaged.path(), packaged.path()] == [path, path]
+    assert weights._sha256.cache_info().misses == misses + 1
+    path.write_bytes(b"another")
+    with pytest.raises(WeightsError, match="damaged or was changed"):
+        packaged.path()
 
 
 def test_a_changed_package_file_is_noticed(monkeypatch):
@@ -165,7 +190,7 @@ def test_a_changed_package_file_is_noticed(monkeypatch):
 @pytest.mark.parametrize("name", ["Lite3", "Lite4"])
 def test_variants_without_packaged_weights_say_so(name):
     with pytest.raises(WeightsError, match=rf"No package ships ImageNet weights of {name}.*Lite0, Lite1, Lite2"):
-        models.build_backbone(name, image_size=32)
+        weights.load_lite(None, get_variant(name))
 
 
 # --- B0–B7 ------------------------------------------------------------------------------------------------------------
@@ -207,20 +232,30 @@ def random_b0(include_top: bool) -> keras.Model:
     return model
 
 
+@pytest.fixture(scope="module")
+def official(tmp_path_factory):
+    """Files in the official layout: whether with the classification layer, and where."""
+    folder = tmp_path_factory.mktemp("official")
+    names = {False: "b0_notop.h5", True: "b0.h5"}
+    return {
+        include_top: write_official_h5(folder / name, random_b0(include_top)) for include_top, name in names.items()
+    }
+
+
 @pytest.fixture
 def imagenet_from(monkeypatch):
     """Lets Keras' own `weights="imagenet"` find a local file in place of its download."""
 
     def point_at(path: Path) -> None:
-        monkeypatch.setattr(network, "why_unreachable", lambda url: "")
+        monkeypatch.setattr(weights.machine, "why_unreachable", lambda url: "")
         monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *a, **k: str(path))
 
     return point_at
 
 
-@pytest.mark.parametrize("include_top", [False, True])
-def test_an_official_file_by_path_gives_the_outputs_of_imagenet(tmp_path, imagenet_from, include_top):
-    path = write_official_h5(tmp_path / "efficientnetb0.h5", random_b0(include_top))
+@pytest.mark.parametrize("include_top", [False, pytest.param(True, marks=pytest.mark.release)])
+def test_an_official_file_by_path_gives_the_outputs_of_imagenet(official, imagenet_from, include_top):
+    path = official[include_top]
     imagenet_from(path)
     size = shape(include_top)[0]
     images = np.random.default_rng(1).uniform(0, 255, (2, size, size, 3)).astype("float32")
@@ -235,32 +270,32 @@ def test_an_official_file_by_path_gives_the_outputs_of_imagenet(tmp_path, imagen
     assert np.abs(naive(images) - expected).max() > 1e-4
 
 
-def test_a_backbone_takes_a_file_with_classification_layer(tmp_path):
-    path = write_official_h5(tmp_path / "with_top.h5", random_b0(include_top=True))
-    backbone = models.build_backbone("B0", weights=path)
-    classifier = models.build_imagenet_classifier("B0", weights=path)
+def test_a_backbone_takes_a_file_with_classification_layer(official):
+    backbone = models.build_backbone("B0", weights=official[True])
+    classifier = models.build_imagenet_classifier("B0", weights=official[True])
     images = np.random.default_rng(1).uniform(0, 255, (1, 224, 224, 3)).astype("float32")
     features = keras.Model(classifier.input, classifier.get_layer("top_activation").output)
     np.testing.assert_allclose(backbone(images), features(images), atol=1e-6)
 
 
-def test_wrong_keras_files_are_refused(tmp_path):
-    path = write_official_h5(tmp_path / "b0_notop.h5", random_b0(include_top=False))
+def test_wrong_keras_files_are_refused(official, tmp_path):
+    path = official[False]
     with pytest.raises(
-        WeightsError, match=r"b0_notop\.h5 does not fit EfficientNet-B3: expected '.*' with shape \(.*Received"
+        WeightsError, match=r"b0_notop\.h5 does not fit EfficientNet-B2: expected '.*' with shape \(.*Received"
     ):
-        models.build_backbone("B3", weights=path, image_size=64)
+        models.build_backbone("B2", weights=path, image_size=64)
     with pytest.raises(WeightsError, match=r"b0_notop\.h5 has no classification layer"):
         models.build_imagenet_classifier("B0", weights=path)
-    path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(WeightsError, match=r"b0_notop\.h5 cannot be read as an official"):
-        models.build_backbone("B0", weights=path, image_size=64)
+    cut = tmp_path / "cut.h5"
+    cut.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(WeightsError, match=r"cut\.h5 cannot be read as an official"):
+        models.build_backbone("B0", weights=cut, image_size=64)
 
 
 def test_without_network_one_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
-    monkeypatch.setattr(network, "why_unreachable", lambda url: "no network")
+    monkeypatch.setattr(weights.machine, "why_unreachable", lambda url: "no network")
     with pytest.raises(WeightsError) as caught:
         models.build_backbone("B0")
     message = str(caught.value)
@@ -270,11 +305,11 @@ def test_without_network_one_message_says_what_to_do(tmp_path, monkeypatch):
 
 def test_a_download_that_breaks_off_gives_the_same_message(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(network, "why_unreachable", lambda url: "")
+    monkeypatch.setattr(weights.machine, "why_unreachable", lambda url: "")
 
     def break_off(*_, **__):
         raise Exception("URL fetch failure on https://…: None -- timed out")
 
     monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", break_off)
     with pytest.raises(WeightsError, match="What works"):
-        models.build_backbone("B2")
+        models.build_backbone("B0")

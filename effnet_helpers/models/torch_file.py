@@ -85,13 +85,13 @@ def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
     """Reads a state dictionary that PyTorch before 1.6 saved, without PyTorch.
 
     Args:
-        path: the file.
+        path: The file.
 
     Returns:
         A dictionary from parameter names to arrays in PyTorch's layout, float32 or int64.
 
     Raises:
-        WeightsError: if the file is missing, truncated, of another format, or if its pickle holds anything but
+        WeightsError: If the file is missing, truncated, of another format, or if its pickle holds anything but
             tensors; nothing in it is run.
     """
     path = Path(path)

