@@ -8,11 +8,12 @@ from effnet_helpers import models
 
 import keras
 import pytest
+from tiny import tiny_classifier
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    model = models.add_head(models.build_backbone("Lite0", weights=None, image_size=32), 3)
+    model = tiny_classifier(3)
     path = tmp_path_factory.mktemp("models") / "animals.keras"
     models.save(model, path, class_names=["birds", "cats", "dogs"], resize_mode="crop", variant="Lite0")
     return path

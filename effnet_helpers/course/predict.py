@@ -1,14 +1,14 @@
-"""What `effnet predict` does: read a saved model and pictures, write the table and the contact sheet, sum up."""
+"""What `effnet predict` does: open a classifier, read pictures, write the table and the contact sheet, sum up."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from effnet_helpers import export, models, plotting
+from effnet_helpers import export, plotting
 from effnet_helpers.course.display import count_progress
 from effnet_helpers.data import printable
+from effnet_helpers.models import ModelCard
 
 import numpy as np
 from rich.console import Console
@@ -20,10 +20,10 @@ LISTED = 10  # unreadable files that are named in the terminal; the table has al
 
 
 def predict(model_path: Path, paths: Sequence[Path], out: Path, batch_size: int, console: Console) -> export.Summary:
-    """Predicts pictures with a saved model and writes `out` and a PNG beside it with the least certain ones.
+    """Predicts pictures with a classifier and writes `out`, and a PNG beside it with the least certain ones.
 
     Args:
-        model_path: The `.keras` file of a saved model.
+        model_path: What `export.open_classifier` opens.
         paths: Pictures, folders, archives.
         out: The table to write, ending in ".csv".
         batch_size: Pictures at a time.
@@ -38,10 +38,10 @@ def predict(model_path: Path, paths: Sequence[Path], out: Path, batch_size: int,
     if out.suffix.lower() != ".csv":
         raise ValueError(f"The table's name must end in .csv. Received: {str(out)!r}")
     found = export.find_pictures(paths)
-    model, card = models.load(model_path)
+    classify, card = export.open_classifier(model_path)
     with count_progress("predicting", console) as progress:
         summary = export.predict_to_csv(
-            model, card, found, out, batch_size=batch_size, least_certain=SHEET, progress=progress
+            classify, card, found, out, batch_size=batch_size, least_certain=SHEET, progress=progress
         )
     console.print(_table(summary))
     for line in _sentences(summary, found, out):
@@ -73,7 +73,7 @@ def _sentences(summary: export.Summary, found: export.Found, out: Path) -> Itera
             yield f"  … and {len(entries) - LISTED:,} more"
 
 
-def _least_certain(summary: export.Summary, found: export.Found, card: Any) -> tuple[list[np.ndarray], list[str]]:
+def _least_certain(summary: export.Summary, found: export.Found, card: ModelCard) -> tuple[list[np.ndarray], list[str]]:
     images, titles = [], []
     for answer in summary.least_certain:
         try:

@@ -4,9 +4,9 @@ What is handed over takes float32 pixels (batch, height, width, 3) in [0, 255] a
 classes), whatever it computes in between: the scaling is inside. A JSON file beside it says so.
 """
 
+from effnet_helpers.export.contract import Contract, open_classifier
 from effnet_helpers.export.convert import (
     Serve,
-    float32_copy,
     pixel_scaling,
     quiet_converters,
     serving_copy,
@@ -22,4 +22,4 @@ from effnet_helpers.export.predict import (
     read_pixels,
 )
 from effnet_helpers.export.runners import FORMATS, Runner, runner, why_unavailable
-from effnet_helpers.export.verify import BOUNDS, Bound, Exported, Parity, ParityError, compare, export
+from effnet_helpers.export.verify import BOUNDS, Bound, Exported, Parity, ParityError, compare_probabilities, export

@@ -10,13 +10,14 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from effnet_helpers.export.runners import HARMLESS_LINES
-from effnet_helpers.models import without_xla
+from effnet_helpers.models import float32_copy
 from effnet_helpers.runtime import filtered_stderr, keras
 
 import numpy as np
@@ -38,17 +39,17 @@ CONVERTER_LINES = (
 )
 
 
-def convert(
+def convert_classifier(
     model: keras.Model, path: Path, format: str, precision: str = "float32", representative: np.ndarray | None = None
 ) -> None:
     """Writes a classifier in one of the `runners.FORMATS`, quietly and without a check.
 
     Args:
-        model: a flat classifier of this package.
-        path: where to; with the ending of the format.
+        model: A flat classifier of this package.
+        path: Where to; with the ending of the format.
         format: "litert", "onnx" or "saved_model".
-        precision: one that the format has.
-        representative: for "int8", pixels (images, image_size, image_size, 3) in [0, 255].
+        precision: One that the format has.
+        representative: For "int8", pixels (images, image_size, image_size, 3) in [0, 255].
     """
     serve = serving_function(serving_copy(model))
     with quiet_converters():
@@ -68,10 +69,17 @@ def serving_copy(model: keras.Model) -> keras.Model:
     Keras' `Normalization` layer, whose constants Keras' own ONNX export turns into inputs that nobody can fill.
 
     Args:
-        model: a flat classifier of this package; it stays as it is.
+        model: A flat classifier of this package; it stays as it is.
 
     Returns:
         A model with the same answers, up to rounding.
+
+    Example:
+        >>> model = models.add_head(models.build_backbone("Lite0", image_size=64), num_classes=3)
+        >>> served = export.serving_copy(model)
+        >>> pixels = np.full((1, 64, 64, 3), 128, "float32")
+        >>> np.allclose(served(pixels), model(pixels), atol=1e-5)
+        True
     """
     factor, mean, scaling = pixel_scaling(model)
     network = float32_copy(model, without=scaling)
@@ -81,31 +89,11 @@ def serving_copy(model: keras.Model) -> keras.Model:
     return keras.Model(pixels, network(pixels - mean), name=model.name)
 
 
-def float32_copy(model: keras.Model, without: Sequence[str] = ()) -> keras.Model:
-    """Copies a model with its weights, to compute in float32 even if it was trained in mixed precision.
-
-    Args:
-        model: a flat model.
-        without: names of layers that let everything through in the copy.
-    """
-
-    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if layer.name in without:
-            return keras.layers.Identity(name=layer.name)
-        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
-
-    result = keras.models.clone_model(model, clone_function=copy)
-    for layer in result.layers:
-        if layer.weights:
-            layer.set_weights(model.get_layer(layer.name).get_weights())
-    return without_xla(result)
-
-
 def pixel_scaling(model: keras.Model) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Reads what a network does to pixels before its first convolution: (pixels - mean) * factor.
 
     Args:
-        model: a flat network whose first layers are `Rescaling` or `Normalization`.
+        model: A flat network whose first layers are `Rescaling` or `Normalization`.
 
     Returns:
         The factor and the mean, float32, one value a channel or, where all channels have the same mean, one for all,
@@ -118,8 +106,10 @@ def pixel_scaling(model: keras.Model) -> tuple[np.ndarray, np.ndarray, list[str]
         if isinstance(layer, keras.layers.Rescaling):
             times, plus = np.asarray(layer.scale), np.asarray(layer.offset)
         else:
-            times = 1 / np.maximum(np.sqrt(np.ravel(layer.variance)), keras.config.epsilon())
-            plus = -np.ravel(layer.mean) * times
+            # Its weights, where it has any: in mixed precision the constants made of them are rounded to 16 bits.
+            mean, variance = map(np.ravel, layer.get_weights()[:2] or (layer.mean, layer.variance))
+            times = 1 / np.maximum(np.sqrt(variance), keras.config.epsilon())
+            plus = -mean * times
         factor, offset = factor * times, offset * times + plus
     mean = -offset / factor
     if np.allclose(mean, mean[0]):
@@ -133,7 +123,7 @@ def serving_function(network: keras.Model) -> Serve:
     Converters are several times quicker with constants than with variables, and no variable is left behind.
 
     Args:
-        network: from `serving_copy`.
+        network: What `serving_copy` returns.
 
     Returns:
         A `tf.function` from `pixels`, float32 (any number, height, width, 3), to `{"probabilities": …}`.
@@ -153,13 +143,19 @@ def to_litert(serve: Serve, precision: str = "float32", representative: np.ndarr
     """Converts a network to LiteRT.
 
     Args:
-        serve: from `serving_function`.
+        serve: What `serving_function` returns.
         precision: "float32", "float16" or "int8".
-        representative: for "int8", pixels (images, image_size, image_size, 3) in [0, 255].
+        representative: For "int8", pixels (images, image_size, image_size, 3) in [0, 255].
 
     Returns:
         The contents of a `.tflite` file. Input and output are float32; with "int8" everything in between is integer,
         with one scale a channel in the weights and one a tensor in the activations.
+
+    Example:
+        >>> model = models.add_head(models.build_backbone("Lite0", image_size=64), num_classes=3)
+        >>> content = export.to_litert(export.serving_function(export.serving_copy(model)))
+        >>> content[4:8]  # the name of the format, as every such file has it
+        b'TFL3'
     """
     converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], tf.Module())
     if precision != "float32":
@@ -205,12 +201,13 @@ def _quantize_onnx(path: Path, representative: np.ndarray) -> None:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     folded = path.with_name(f"folded-{path.name}")
+    feeds = ({"pixels": np.float32(image)[np.newaxis]} for image in representative)
     # Batch normalization goes into the convolutions first. Rounded on its own it cost a percent of the decisions.
     quant_pre_process(str(path), str(folded), skip_symbolic_shape=True)
     quantization.quantize_static(
         str(folded),
         str(path),
-        _CalibrationImages(representative),
+        SimpleNamespace(get_next=lambda: next(feeds, None)),  # images one by one, as ONNX Runtime asks for them
         quant_format=quantization.QuantFormat.QDQ,
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
@@ -240,14 +237,3 @@ def quiet_converters() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-
-
-class _CalibrationImages:
-    """Representative images one by one, in the form that ONNX Runtime asks for."""
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.images = iter(images)
-
-    def get_next(self) -> Mapping[str, np.ndarray] | None:
-        image = next(self.images, None)
-        return None if image is None else {"pixels": np.float32(image)[np.newaxis]}

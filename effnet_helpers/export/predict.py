@@ -1,4 +1,4 @@
-"""Saying what is on pictures with a saved model: files, folders or archives in, a table with a row for each file out.
+"""Say what is on pictures: files, folders or archives in, a table with a row for each file out.
 
 A file that cannot be read gets a row that says why. Memory does not grow with the number of files: pictures are read
 batch by batch, one batch ahead of the model, and `predict_to_csv` keeps no table.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,189 +18,15 @@ from typing import Any
 from effnet_helpers import preprocessing
 from effnet_helpers.data import extract_archive, list_pictures, scan_file
 from effnet_helpers.models import ModelCard
-from effnet_helpers.runtime import keras
 
 import numpy as np
 import pandas as pd
 
+Predict = Callable[[np.ndarray], np.ndarray]
+"""From float32 pixels (images, image_size, image_size, 3) in [0, 255] to probabilities (images, classes)."""
+
 PLAIN = ("hidden", "other_file")  # what is met in every folder and nobody takes for a picture
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".tbz2", ".xz", ".txz")
-
-
-def find_pictures(paths: Sequence[str | os.PathLike]) -> Found:
-    """Finds the pictures to predict.
-
-    Args:
-        paths: Folders, which are walked; archives (zip, tar), which are unpacked into the cache and walked; and files,
-            which are taken for pictures whatever their name. A leading `~` is understood.
-
-    Returns:
-        A `Found`.
-
-    Raises:
-        ValueError: If a path does not exist, an archive cannot be unpacked, or there is no picture at all.
-    """
-    files, names, others = [], [], []
-    for path in map(Path, paths):
-        place = _place(path)
-        if not os.path.lexists(place):
-            raise ValueError(f"There is no such file or folder. Received: {str(path)!r}")
-        if place.suffix.lower() in ARCHIVE_ENDINGS and place.is_file():
-            archive = extract_archive(place)
-            place = archive.root
-            others += [(str(path / name), reason) for name, reason in archive.skipped]
-        if place.is_dir():
-            pictures, passed_over = list_pictures(place)
-            files += [place / name for name in pictures]
-            names += [str(path / name) for name in pictures]
-            others += [(str(path / other.name), other.reason) for other in passed_over if other.trait not in PLAIN]
-        else:
-            files.append(place)
-            names.append(str(path))
-    if not files:
-        raise ValueError(f"There are no pictures in it. Received: {', '.join(str(path) for path in paths)!r}")
-    return Found(tuple(files), tuple(names), tuple(others))
-
-
-def predict_files(
-    model: keras.Model, card: ModelCard, paths: Sequence[str | os.PathLike], batch_size: int = 32
-) -> pd.DataFrame:
-    """Predicts the class of each picture.
-
-    Args:
-        model: A classifier, from `models.load`.
-        card: Its `models.ModelCard`, which says how pictures are brought to the model's size.
-        paths: Picture files; see `find_pictures`.
-        batch_size: Pictures at a time. It changes memory and speed, not the result.
-
-    Returns:
-        One row a file, in their order: `file`, `predicted` (the most probable class) and its `probability`, `p_<class>`
-        for each class (float32), and `problem`. A file that cannot be read has only the first and the last of these;
-        the others are None and NaN.
-
-    Raises:
-        ValueError: If there are no paths.
-    """
-    if not paths:
-        raise ValueError("Prediction needs at least one file. Received: none")
-    return pd.concat(_tables(model, card, paths, paths, batch_size), ignore_index=True)
-
-
-def predict_to_csv(
-    model: keras.Model,
-    card: ModelCard,
-    found: Found,
-    path: str | os.PathLike,
-    *,
-    batch_size: int = 32,
-    least_certain: int = 20,
-    progress: Callable[[int, int], None] | None = None,
-) -> Summary:
-    """Predicts the class of each picture and writes the table of `predict_files` as CSV, batch by batch.
-
-    The file appears under its name once it is whole, and replaces one that is there. In it, what is not UTF-8 in a name
-    is escaped.
-
-    Args:
-        model: A classifier, from `models.load`.
-        card: Its `models.ModelCard`.
-        found: The pictures.
-        path: Where to write.
-        batch_size: Pictures at a time.
-        least_certain: How many of the least certain answers to return.
-        progress: Called after each batch with the number of pictures that are done, and of all.
-
-    Returns:
-        A `Summary`.
-    """
-    path = _place(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    counts, problems, doubtful, done = Counter(), [], [], 0
-    try:
-        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            for table in _tables(model, card, found.files, found.names, batch_size):
-                table.to_csv(file, index=False, header=done == 0, float_format="%.6g", lineterminator="\n")
-                is_read = table["problem"] == ""
-                counts.update(table.loc[is_read, "predicted"])
-                problems += zip(table.loc[~is_read, "file"], table.loc[~is_read, "problem"], strict=True)
-                read = table[is_read]
-                answers = map(PredictedFile, done + read.index, read["predicted"], read["probability"].astype(float))
-                doubtful = heapq.nsmallest(least_certain, [*doubtful, *answers], key=lambda answer: answer.probability)
-                done += len(table)
-                if progress:
-                    progress(done, len(found.files))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return Summary({name: counts[name] for name in card.class_names}, tuple(problems), tuple(doubtful))
-
-
-def read_pixels(card: ModelCard, path: str | os.PathLike) -> np.ndarray:
-    """Reads a picture as the model was shown its training pictures.
-
-    Args:
-        card: A `models.ModelCard`, whose size and resize mode apply.
-        path: The file.
-
-    Returns:
-        uint8 `(image_size, image_size, 3)`: the same pixels, to the last bit, as `data.ImageDataset.batches` gives.
-
-    Raises:
-        ValueError: If there is no such file, or it cannot be read as a picture.
-    """
-    return preprocessing.read_resized(path, card.image_size, card.resize_mode)
-
-
-def _tables(
-    model: keras.Model, card: ModelCard, paths: Sequence[str | os.PathLike], names: Sequence[Any], batch_size: int
-) -> Iterator[pd.DataFrame]:
-    """Yields the rows of `predict_files`, a batch at a time."""
-    starts = range(0, len(paths), batch_size)
-    with ThreadPoolExecutor() as threads:
-        ahead = [threads.submit(_try_to_read, card, path) for path in paths[:batch_size]]
-        for start in starts:
-            pending, following = ahead, paths[start + batch_size : start + 2 * batch_size]
-            ahead = [threads.submit(_try_to_read, card, path) for path in following]
-            pictures, problems = zip(*(each.result() for each in pending), strict=True)
-            probabilities = np.full((len(pictures), len(card.class_names)), np.nan, dtype=np.float32)
-            readable = [index for index, problem in enumerate(problems) if not problem]
-            if readable:
-                batch = np.stack([pictures[index] for index in readable]).astype(np.float32)
-                probabilities[readable] = model.predict_on_batch(batch)
-            yield _table([str(name) for name in names[start : start + batch_size]], probabilities, problems, card)
-
-
-def _table(names: list[str], probabilities: np.ndarray, problems: Sequence[str], card: ModelCard) -> pd.DataFrame:
-    best = np.where([problem == "" for problem in problems], probabilities.argmax(axis=1), -1)
-    predicted = [card.class_names[index] if index >= 0 else None for index in best]
-    return pd.DataFrame(
-        {
-            "file": pd.Series(names, dtype=object),  # pandas' own type of text takes no name that is not UTF-8
-            "predicted": pd.Series(predicted, dtype=object),
-            "probability": probabilities.max(axis=1),
-            **{f"p_{name}": probabilities[:, index] for index, name in enumerate(card.class_names)},
-            "problem": pd.Series(problems, dtype=object),
-        }
-    )
-
-
-def _try_to_read(card: ModelCard, path: str | os.PathLike) -> tuple[np.ndarray | None, str]:
-    """Returns the pixels of a picture, or why it cannot be read."""
-    path, problem = _place(path), ""
-    try:
-        if path.is_file() or not path.exists():  # a pipe would wait for a writer forever
-            return read_pixels(card, path), ""
-    except ValueError as error:
-        problem = str(error)
-    except OSError as error:  # a folder on the way to it may not be entered
-        return None, error.strerror
-    return None, scan_file(path.parent, path.name).problem or problem  # the scan says it in fewer words
-
-
-def _place(path: str | os.PathLike) -> Path:
-    """Returns an absolute path, so that a file called "~x.jpg" is not taken for a user's home further down."""
-    return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 @dataclass(frozen=True)
@@ -241,3 +67,197 @@ class Summary:
     counts: dict[str, int]
     problems: tuple[tuple[str, str], ...]
     least_certain: tuple[PredictedFile, ...]
+
+
+def find_pictures(paths: Sequence[str | os.PathLike]) -> Found:
+    """Finds the pictures to predict.
+
+    Args:
+        paths: Folders, which are walked; archives (zip, tar), which are unpacked into the cache and walked; and files,
+            which are taken for pictures whatever their name. A leading `~` is understood.
+
+    Returns:
+        A `Found`.
+
+    Raises:
+        ValueError: If a path does not exist, an archive cannot be unpacked, or there is no picture at all.
+    """
+    files, names, others = [], [], []
+    for path in map(Path, paths):
+        place = _place(path)
+        if not os.path.lexists(place):
+            raise ValueError(f"There is no such file or folder. Received: {str(path)!r}")
+        if place.suffix.lower() in ARCHIVE_ENDINGS and place.is_file():
+            archive = extract_archive(place)
+            place = archive.root
+            others += [(str(path / name), reason) for name, reason in archive.skipped]
+        if place.is_dir():
+            pictures, passed_over = list_pictures(place)
+            files += [place / name for name in pictures]
+            names += [str(path / name) for name in pictures]
+            others += [(str(path / other.name), other.reason) for other in passed_over if other.trait not in PLAIN]
+        else:
+            files.append(place)
+            names.append(str(path))
+    if not files:
+        raise ValueError(f"There are no pictures in it. Received: {', '.join(str(path) for path in paths)!r}")
+    return Found(tuple(files), tuple(names), tuple(others))
+
+
+def predict_files(
+    predict: Predict, card: ModelCard, paths: Sequence[str | os.PathLike], batch_size: int = 32
+) -> pd.DataFrame:
+    """Predicts the class of each picture.
+
+    Args:
+        predict: A classifier, from `open_classifier`.
+        card: Its card, which says how pictures are brought to the model's size.
+        paths: Picture files; see `find_pictures`.
+        batch_size: Pictures at a time. It changes memory and speed, not the result.
+
+    Returns:
+        One row a file, in their order: `file`, `predicted` (the most probable class) and its `probability`, `p_<class>`
+        for each class (float32), and `problem`. A file that cannot be read has only the first and the last of these;
+        the others are None and NaN.
+
+    Raises:
+        ValueError: If there are no paths.
+    """
+    if not paths:
+        raise ValueError("Prediction needs at least one file. Received: none")
+    return pd.concat(_tables(predict, card, paths, paths, batch_size))
+
+
+def predict_to_csv(
+    predict: Predict,
+    card: ModelCard,
+    found: Found,
+    path: str | os.PathLike,
+    *,
+    batch_size: int = 32,
+    least_certain: int = 20,
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Predicts the class of each picture and writes the table of `predict_files` as CSV, batch by batch.
+
+    The file appears under its name once it is whole, and replaces one that is there. In it, what is not UTF-8 in a name
+    is escaped.
+
+    Args:
+        predict: A classifier, from `open_classifier`.
+        card: Its card.
+        found: The pictures.
+        path: Where to write.
+        batch_size: Pictures at a time.
+        least_certain: How many of the least certain answers to return.
+        progress: Called after each batch with the number of pictures that are done, and of all.
+
+    Returns:
+        A `Summary`.
+    """
+    path = _place(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    tables = _tables(predict, card, found.files, found.names, batch_size)
+    try:
+        summary = _summarize(_written(tables, partial), card, len(found.files), least_certain, progress)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return summary
+
+
+def read_pixels(card: ModelCard, path: str | os.PathLike) -> np.ndarray:
+    """Reads a picture as the model was shown its training pictures.
+
+    Args:
+        card: A `models.ModelCard`, whose size and resize mode apply.
+        path: The file.
+
+    Returns:
+        uint8 `(image_size, image_size, 3)`: the same pixels, to the last bit, as `data.ImageDataset.batches` gives.
+
+    Raises:
+        ValueError: If there is no such file, or it cannot be read as a picture.
+    """
+    return preprocessing.read_resized(path, card.image_size, card.resize_mode)
+
+
+def _tables(
+    predict: Predict, card: ModelCard, paths: Sequence[str | os.PathLike], names: Sequence[Any], batch_size: int
+) -> Iterator[pd.DataFrame]:
+    """Yields the rows of `predict_files`, a batch at a time."""
+    starts = range(0, len(paths), batch_size)
+    with ThreadPoolExecutor() as threads:
+        ahead = [threads.submit(_try_to_read, card, path) for path in paths[:batch_size]]
+        for start in starts:
+            pending, following = ahead, paths[start + batch_size : start + 2 * batch_size]
+            ahead = [threads.submit(_try_to_read, card, path) for path in following]
+            pictures, problems = zip(*(each.result() for each in pending), strict=True)
+            probabilities = np.full((len(pictures), len(card.class_names)), np.nan, dtype=np.float32)
+            readable = [index for index, problem in enumerate(problems) if not problem]
+            if readable:
+                probabilities[readable] = predict(np.stack([pictures[index] for index in readable]).astype(np.float32))
+            rows = range(start, start + len(pictures))
+            yield _table(rows, [str(names[row]) for row in rows], probabilities, problems, card)
+
+
+def _table(
+    rows: range, names: list[str], probabilities: np.ndarray, problems: Sequence[str], card: ModelCard
+) -> pd.DataFrame:
+    best = np.where([problem == "" for problem in problems], probabilities.argmax(axis=1), -1)
+    predicted = [card.class_names[index] if index >= 0 else None for index in best]
+    columns = {
+        "file": pd.Series(names, rows, dtype=object),  # pandas' own type of text takes no name that is not UTF-8
+        "predicted": pd.Series(predicted, rows, dtype=object),
+        "probability": probabilities.max(axis=1),
+        **{f"p_{name}": probabilities[:, index] for index, name in enumerate(card.class_names)},
+        "problem": pd.Series(problems, rows, dtype=object),
+    }
+    return pd.DataFrame(columns, index=rows)
+
+
+def _written(tables: Iterable[pd.DataFrame], path: Path) -> Iterator[pd.DataFrame]:
+    """Passes tables on and writes them to one CSV file."""
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        for table in tables:
+            table.to_csv(file, index=False, header=file.tell() == 0, float_format="%.6g", lineterminator="\n")
+            yield table
+
+
+def _summarize(
+    tables: Iterable[pd.DataFrame],
+    card: ModelCard,
+    total: int,
+    least_certain: int,
+    progress: Callable[[int, int], None] | None,
+) -> Summary:
+    counts, problems, doubtful = Counter(), [], []
+    for table in tables:
+        is_read = table["problem"] == ""
+        read, unread = table[is_read], table[~is_read]
+        counts.update(read["predicted"])
+        problems += zip(unread["file"], unread["problem"], strict=True)
+        answers = map(PredictedFile, read.index, read["predicted"], read["probability"].astype(float))
+        doubtful = heapq.nsmallest(least_certain, [*doubtful, *answers], key=lambda answer: answer.probability)
+        if progress:
+            progress(table.index[-1] + 1, total)
+    return Summary({name: counts[name] for name in card.class_names}, tuple(problems), tuple(doubtful))
+
+
+def _try_to_read(card: ModelCard, path: str | os.PathLike) -> tuple[np.ndarray | None, str]:
+    """Returns the pixels of a picture, or why it cannot be read."""
+    path, problem = _place(path), ""
+    try:
+        if path.is_file() or not path.exists():  # a pipe would wait for a writer forever
+            return read_pixels(card, path), ""
+    except ValueError as error:
+        problem = str(error)
+    except OSError as error:  # a folder on the way to it may not be entered
+        return None, error.strerror
+    return None, scan_file(path.parent, path.name).problem or problem  # the scan says it in fewer words
+
+
+def _place(path: str | os.PathLike) -> Path:
+    """Returns an absolute path, so that a file called "~x.jpg" is not taken for a user's home further down."""
+    return Path(os.path.abspath(os.path.expanduser(path)))

@@ -32,9 +32,9 @@ class Format:
     """What an exported model is made of.
 
     Attributes:
-        suffix: of its path; a SavedModel is a folder, whose name has none.
-        precisions: that it can be written in.
-        packages: by the names they are imported under. The extra of this package that installs them has the format's
+        suffix: Of its path; a SavedModel is a folder, whose name has none.
+        precisions: That it can be written in.
+        packages: By the names they are imported under. The extra of this package that installs them has the format's
             name.
     """
 
@@ -50,11 +50,50 @@ FORMATS = {
 }
 
 
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of an exported model: its name, dtype and shape, with None where any size will do."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """An exported classifier, opened: call it with float32 pixels (images, height, width, 3) in [0, 255].
+
+    It answers one image after the other, as a service that gets one request at a time does, and returns float32
+    probabilities (images, classes).
+
+    Attributes:
+        input: What the file takes.
+        output: What it gives.
+        answer: The runtime's own call, for one image.
+    """
+
+    input: Tensor
+    output: Tensor
+    answer: Answer = field(repr=False)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Classifies images.
+
+        Raises:
+            ValueError: If their shape is not that of the model's input.
+        """
+        images = np.asarray(images, dtype=self.input.dtype)
+        if images.ndim != 4 or images.shape[1:] != self.input.shape[1:] or len(images) == 0:
+            size = " × ".join(str(each) for each in self.input.shape[1:])
+            raise ValueError(f"Expected at least one image of {size}. Received: an array of shape {images.shape}")
+        return np.concatenate([self.answer(images[i : i + 1]) for i in range(len(images))])
+
+
 def why_unavailable(format: str) -> str | None:
     """Says what to install before a format can be used, or None if all it needs is there.
 
     Args:
-        format: a key of `FORMATS`.
+        format: A key of `FORMATS`.
     """
     missing = [name for name in FORMATS[format].packages if importlib.util.find_spec(name) is None]
     if not missing:
@@ -69,19 +108,19 @@ def runner(path: str | Path, threads: int | None = None) -> Runner:
     """Opens an exported classifier with its runtime.
 
     Args:
-        path: what `export.export` wrote: a `.tflite` file, an `.onnx` file, or the folder of a SavedModel.
-        threads: how many LiteRT and ONNX Runtime may use; by default as many as there are usable cores. TensorFlow
+        path: What `export.export` wrote: a `.tflite` file, an `.onnx` file, or the folder of a SavedModel.
+        threads: How many LiteRT and ONNX Runtime may use; by default as many as there are usable cores. TensorFlow
             has one pool of threads for the whole process, which this does not change.
 
     Returns:
         A `Runner`, to be called with images.
 
     Raises:
-        ValueError: if there is nothing of a known format at the path.
-        ImportError: if the runtime is not installed; the message says which extra installs it.
+        ValueError: If there is nothing of a known format at the path, or it cannot be opened.
+        ImportError: If the runtime is not installed; the message says which extra installs it.
     """
     path = Path(path).expanduser()
-    format = {each.suffix: name for name, each in FORMATS.items()}.get(path.suffix)
+    format = {known.suffix: name for name, known in FORMATS.items()}.get(path.suffix)
     if format is None or not (path.is_dir() if format == "saved_model" else path.is_file()):
         raise ValueError(
             f"Expected an exported model: a .tflite file, an .onnx file, or the folder of a SavedModel. "
@@ -90,10 +129,16 @@ def runner(path: str | Path, threads: int | None = None) -> Runner:
     if reason := why_unavailable(format):
         raise ImportError(reason)
     threads = runtime.describe().cores if threads is None else threads
-    with runtime.filtered_stderr(HARMLESS_LINES):
-        if format == "litert":
-            return _open_litert(path, threads)
-        return _open_onnx(path, threads) if format == "onnx" else _open_saved_model(path)
+    opening = {"litert": _open_litert, "onnx": _open_onnx, "saved_model": _open_saved_model}[format]
+    try:
+        with runtime.filtered_stderr(HARMLESS_LINES):
+            return opening(path, threads)
+    except Exception as error:  # each runtime raises its own
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"{path.name} is damaged, or no {format} model with one input and one output ({reason}). "
+            f"Copy or export it again. Received: {str(path)!r}"
+        ) from error
 
 
 def _open_litert(path: Path, threads: int) -> Runner:
@@ -127,7 +172,7 @@ def _open_onnx(path: Path, threads: int) -> Runner:
     return Runner(pixels, probabilities, lambda image: session.run([given.name], {taken.name: image})[0])
 
 
-def _open_saved_model(path: Path) -> Runner:
+def _open_saved_model(path: Path, _threads: int) -> Runner:
     loaded = tf.saved_model.load(str(path))
     signature = loaded.signatures["serving_default"]
     ((pixels, taken),) = signature.structured_input_signature[1].items()
@@ -141,42 +186,3 @@ def _open_saved_model(path: Path) -> Runner:
         Tensor(probabilities, given.dtype.name, tuple(given.shape)),
         answer,
     )
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output of an exported model: its name, dtype and shape, with None where any size will do."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...]
-
-
-@dataclass(frozen=True)
-class Runner:
-    """An exported classifier, opened: call it with float32 pixels (images, height, width, 3) in [0, 255].
-
-    It answers one image after the other, as a service that gets one request at a time does, and returns float32
-    probabilities (images, classes).
-
-    Attributes:
-        input: what the file takes.
-        output: what it gives.
-        answer: the runtime's own call, for one image.
-    """
-
-    input: Tensor
-    output: Tensor
-    answer: Answer = field(repr=False)
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Classifies images.
-
-        Raises:
-            ValueError: if their shape is not that of the model's input.
-        """
-        images = np.asarray(images, dtype=self.input.dtype)
-        if images.ndim != 4 or images.shape[1:] != self.input.shape[1:] or len(images) == 0:
-            size = " × ".join(str(each) for each in self.input.shape[1:])
-            raise ValueError(f"Expected at least one image of {size}. Received: an array of shape {images.shape}")
-        return np.concatenate([self.answer(images[i : i + 1]) for i in range(len(images))])

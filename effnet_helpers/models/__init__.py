@@ -20,6 +20,6 @@ from effnet_helpers.models.blocks import (
 )
 from effnet_helpers.models.build import add_head, build_backbone, build_imagenet_classifier, count_multiply_adds
 from effnet_helpers.models.decode import Prediction, decode_predictions, restrict_to_wordnet_ids
-from effnet_helpers.models.files import ModelCard, load, save
+from effnet_helpers.models.files import ModelCard, float32_copy, load, read_card, save
 from effnet_helpers.models.guard import ScaledPixelsWarning, guard_pixel_range
 from effnet_helpers.models.weights import WeightsError

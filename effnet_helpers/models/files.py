@@ -3,11 +3,10 @@
 import importlib.metadata
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from effnet_helpers.models.blocks import block_of, set_stochastic_depth, stochastic_depth_layers, without_xla
 from effnet_helpers.models.guard import guard_pixel_range
@@ -21,15 +20,16 @@ class ModelCard:
     """What a saved model needs to be used on pictures, kept in a JSON file beside it.
 
     Attributes:
-        class_names: in the order of the model's outputs.
-        image_size: side of the square input in pixels.
+        class_names: In the order of the model's outputs.
+        image_size: Side of the square input in pixels.
         resize_mode: "crop", "pad" or "squash": how pictures were brought to that size; see `preprocessing.resize`.
-        variant: which EfficientNet.
-        weights: what the backbone started from.
-        pixel_range: what the model's input must span.
-        versions: of the libraries that wrote it.
+        variant: Which EfficientNet.
+        weights: What the backbone started from.
+        pixel_range: What the model's input must span.
+        versions: Of the libraries that wrote it.
     """
 
+    NOUN: ClassVar[str] = "the card of a saved model"
     class_names: tuple[str, ...]
     image_size: int
     resize_mode: str
@@ -53,20 +53,20 @@ def save(
     A model that was trained in mixed precision is saved in float32.
 
     Args:
-        model: a classifier of square pictures.
-        path: where to, ending in ".keras".
-        class_names: in the order of the model's outputs.
-        resize_mode: how pictures were brought to the model's size.
-        variant: which EfficientNet.
-        weights: what the backbone started from.
+        model: A classifier of square pictures.
+        path: Where to, ending in ".keras".
+        class_names: In the order of the model's outputs.
+        resize_mode: How pictures were brought to the model's size.
+        variant: Which EfficientNet.
+        weights: What the backbone started from.
 
     Returns:
         The card that was written.
 
     Raises:
-        ValueError: if the path has another ending, or the names are not as many as the outputs.
+        ValueError: If the path has another ending, or the names are not as many as the outputs.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.suffix != ".keras":
         raise ValueError(f"The path must end in '.keras'. Received: {str(path)!r}")
     if len(class_names) != model.output_shape[-1]:
@@ -75,19 +75,56 @@ def save(
     image_size = model.input_shape[1]
     card = ModelCard(tuple(class_names), image_size, resize_mode, get_variant(variant).name, weights, versions=versions)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Of the same layers but not compiled: the state of an optimizer fits only what was trainable while it ran.
-    uncompiled = keras.Model(model.input, model.output, name=model.name)
-    with _all_stochastic_depth(model):
-        _in_float32(uncompiled).save(path)
+    # Not the model itself: the state of its optimizer fits only what was trainable while it ran.
+    copy = float32_copy(model)
+    for layer, original in zip(stochastic_depth_layers(copy), stochastic_depth_layers(model), strict=True):
+        # Frozen blocks rest at rate 0; a file keeps the rates they were built with, so that they can be unfrozen again.
+        layer.rate = getattr(original, "full_rate", original.rate)
+    copy.save(path)
     path.with_suffix(".json").write_text(json.dumps(asdict(card), indent=2) + "\n")
     return card
 
 
+def float32_copy(model: keras.Model, without: Sequence[str] = ()) -> keras.Model:
+    """Copies a model with its weights, to compute in float32 even if it was trained in mixed precision.
+
+    Mixed precision pays on the GPU that a model was trained on and is slow everywhere else.
+
+    Args:
+        model: A flat model; it stays as it is.
+        without: Names of layers that let everything through in the copy.
+
+    Returns:
+        A model of the same layers under the same names, not compiled.
+    """
+
+    def copied(layer: keras.Operation) -> keras.Operation:
+        if layer.name in without:
+            return keras.layers.Identity(name=layer.name)
+        dtype = {"dtype": "float32"} if isinstance(layer, keras.layers.Layer) else {}
+        return layer.__class__.from_config(layer.get_config() | dtype)
+
+    uncompiled = keras.Model(model.input, model.output, name=model.name)
+    copy = keras.models.clone_model(uncompiled, clone_function=copied)
+    for layer in copy.layers:
+        if layer.weights:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computes with constants that it makes of its weights
+    return without_xla(copy)
+
+
 def load(path: str | Path) -> tuple[keras.Model, ModelCard]:
-    """Loads what `save` wrote: the model and its card.
+    """Loads what `save` wrote.
+
+    Args:
+        path: The `.keras` file; its card must lie beside it.
+
+    Returns:
+        The model and its card.
 
     Raises:
-        ValueError: if one of the two files is missing or damaged, was written by a version that this one does not
+        ValueError: If one of the two files is missing or damaged, was written by a version that this one does not
             understand, or does not fit the other; the message names it.
     """
     path = Path(path).expanduser()
@@ -99,7 +136,7 @@ def load(path: str | Path) -> tuple[keras.Model, ModelCard]:
             f"A saved model is a .keras file and a .json file beside it. Missing: {' and '.join(missing)}. "
             f"Received: {str(path)!r}"
         )
-    card = _read_card(path.with_suffix(".json"))
+    card = read_card(path.with_suffix(".json"))
     try:
         model = keras.models.load_model(path)
     except Exception as error:  # whatever a layer, a zip or an HDF5 file of another making raises
@@ -115,18 +152,29 @@ def load(path: str | Path) -> tuple[keras.Model, ModelCard]:
     return guard_pixel_range(without_xla(model)), card
 
 
-def _read_card(path: Path) -> ModelCard:
+def read_card(path: Path, kind: type[ModelCard] = ModelCard) -> ModelCard:
+    """Reads the JSON file beside a model.
+
+    Args:
+        path: The file.
+        kind: `ModelCard`, or the subclass of it that the file holds.
+
+    Raises:
+        ValueError: If the file holds something else, or says what this version does not understand.
+    """
+    known = {field.name: field for field in fields(kind)}
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise ValueError("it holds no fields")
-        missing = [field.name for field in fields(ModelCard) if field.default is MISSING and field.name not in values]
-        if missing:
+        if missing := [name for name, field in known.items() if field.default is MISSING and name not in values]:
             raise ValueError(f"it lacks {', '.join(missing)}")
-        unknown = sorted(set(values) - {field.name for field in fields(ModelCard)})
-        card = _checked_card({name: value for name, value in values.items() if name not in unknown})
+        unknown = sorted(values.keys() - known)
+        lists_as_tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        card = kind(**{name: value for name, value in lists_as_tuples.items() if name in known})
+        _check_card(card)
     except ValueError as error:
-        raise ValueError(f"{path.name} is not the card of a saved model ({error}). Received: {str(path)!r}") from error
+        raise ValueError(f"{path.name} is not {kind.NOUN} ({error}). Received: {str(path)!r}") from error
     if unknown:
         written, installed = _version(card, "effnet-helpers"), importlib.metadata.version("effnet-helpers")
         raise ValueError(
@@ -136,8 +184,7 @@ def _read_card(path: Path) -> ModelCard:
     return card
 
 
-def _checked_card(values: dict[str, Any]) -> ModelCard:
-    card = ModelCard(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+def _check_card(card: ModelCard) -> None:
     check_size(card.image_size)
     if not (isinstance(card.class_names, tuple) and all(isinstance(name, str) for name in card.class_names)):
         raise ValueError(f"class_names must be a list of texts. Received: {card.class_names!r}")
@@ -145,7 +192,6 @@ def _checked_card(values: dict[str, Any]) -> ModelCard:
         raise ValueError(f"resize_mode must be one of {', '.join(RESIZE_MODES)}. Received: {card.resize_mode!r}")
     if not isinstance(card.versions, dict | None):
         raise ValueError(f"versions must be a table of names and versions. Received: {card.versions!r}")
-    return card
 
 
 def _why_not_loaded(path: Path, card: ModelCard, error: Exception) -> str:
@@ -168,31 +214,3 @@ def _version(card: ModelCard, package: str) -> str:
 
 def _trains(model: keras.Model, block: str) -> bool:
     return any(layer.trainable_weights for layer in model.layers if block_of(layer) == block)
-
-
-def _in_float32(model: keras.Model) -> keras.Model:
-    """The same model without mixed precision, which pays on the GPU it was trained on and is slow everywhere else."""
-    if all(layer.dtype_policy.name == "float32" for layer in model.layers):
-        return model
-
-    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        copy = layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
-        copy.trainable = layer.trainable
-        return copy
-
-    copy = keras.models.clone_model(model, clone_function=clone)
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-@contextmanager
-def _all_stochastic_depth(model: keras.Model) -> Iterator[None]:
-    """Frozen blocks rest at rate 0; a file keeps the rates they were built with, so that they can be unfrozen again."""
-    resting = [layer for layer in stochastic_depth_layers(model) if layer.rate == 0]
-    for layer in resting:
-        set_stochastic_depth(layer, active=True)
-    try:
-        yield
-    finally:
-        for layer in resting:
-            set_stochastic_depth(layer, active=False)

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Optional
 
 from effnet_helpers import data, evaluation, export, models, plotting, records, runtime, training
-from effnet_helpers.export import Serve, float32_copy, pixel_scaling, serving_function
+from effnet_helpers.export import Serve, pixel_scaling, serving_function
+from effnet_helpers.models import float32_copy
 
 import keras
 import numpy as np
@@ -272,7 +273,7 @@ if lost:
 # each time, and only the second answer counts. Of all rounds the median is taken. Every answer is for *one* image,
 # since that is what a service gets.
 
-# %%
+# %% tags=["alone"]
 one = compared[:1]
 calls = {"model(x)": lambda: np.asarray(model(one)), "model.predict(x)": lambda: model.predict(one, verbose=0)}
 calls |= {name: partial(export.runner(done.path).answer, one) for name, done in exported.items()}

@@ -1,0 +1,74 @@
+"""What lies beside an exported model and says how to use it; and one way to open a classifier, saved or exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from effnet_helpers import models
+from effnet_helpers.export.runners import FORMATS, runner
+from effnet_helpers.models import ModelCard
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract(ModelCard):
+    """The card of an exported model, and what its file takes and gives.
+
+    Attributes:
+        format: One of `FORMATS`.
+        precision: Of its weights or, for "int8", of its arithmetic.
+        input: Name, dtype and shape of what it takes, with None in the shape where any size will do.
+        output: The same of what it gives.
+        parity: How its answers compared with Keras' when it was written, and the bound that they kept.
+    """
+
+    NOUN: ClassVar[str] = "the contract of an exported model"
+    format: str
+    precision: str
+    input: dict[str, Any]
+    output: dict[str, Any]
+    parity: dict[str, Any]
+
+
+def contract_path(path: Path) -> Path:
+    """Returns where the contract of an exported model lies: `model.tflite.json` beside `model.tflite`."""
+    return path.with_name(f"{path.name}.json")
+
+
+def open_classifier(path: str | Path) -> tuple[Callable[[np.ndarray], np.ndarray], ModelCard]:
+    """Opens a saved or an exported classifier to predict with.
+
+    Args:
+        path: What `models.save` or `export.export` wrote: a `.keras`, `.tflite` or `.onnx` file, or the folder of a
+            SavedModel. The JSON file that was written beside it must be there.
+
+    Returns:
+        `(predict, card)`. `predict` takes float32 pixels (images, image_size, image_size, 3) in [0, 255] and returns
+        probabilities (images, classes). `card` says which classes, and how pictures are brought to that size; that of
+        an exported model is a `Contract`.
+
+    Raises:
+        ValueError: If there is no classifier at the path, or it or the JSON file is missing or damaged, was written by
+            a version that this one does not understand, or does not fit the other; the message names it.
+        ImportError: If the runtime is not installed; the message says which extra installs it.
+    """
+    path = Path(path).expanduser()
+    if path.suffix == ".keras":
+        model, card = models.load(path)
+        return model.predict_on_batch, card
+    served, beside = runner(path), contract_path(path)
+    if not beside.is_file():
+        raise ValueError(f"Beside an exported model lies its contract. Missing: {beside.name}. Received: {str(path)!r}")
+    contract = models.read_card(beside, Contract)
+    size, classes = contract.image_size, len(contract.class_names)
+    is_its_format = contract.format in FORMATS and FORMATS[contract.format].suffix == path.suffix
+    if not is_its_format or (size, classes) != (served.input.shape[1], served.output.shape[-1]):
+        raise ValueError(
+            f"{beside.name} does not belong to {path.name}: it says {contract.format}, {size} pixels and {classes} "
+            f"classes. Received: a model of input {served.input.shape} and output {served.output.shape}"
+        )
+    return served, contract
