@@ -1,7 +1,9 @@
 """The committed notebooks keep the rules of the course, and each rule notices when it is broken."""
 
+import inspect
 from pathlib import Path
 
+from effnet_helpers import models, records
 from effnet_helpers.course import ROOT, build
 
 import lesson_rules as rules
@@ -63,10 +65,9 @@ def test_papermill_finds_every_parameter_with_its_explanation(stem):
     assert all(parameter["help"] for parameter in found.values())
 
 
-def test_what_the_lessons_are_about_is_shown():
+def test_what_the_lessons_are_about_is_taught():
     cells = [cell for stem in STEMS for cell in committed(stem).cells]
-    shown = {name.rpartition(".")[2] for cell in cells for name in rules.taught_functions(cell)}
-    assert shown >= TAUGHT_FUNCTIONS
+    assert {name.rpartition(".")[2] for cell in cells for name in rules.taught_functions(cell)} >= TAUGHT_FUNCTIONS
 
 
 # the rules
@@ -137,28 +138,24 @@ def test_a_parameter_that_papermill_cannot_read_is_noticed(line, problem):
     assert problem in found
 
 
-def shown(code, name="effnet_helpers.machine.cache_dir"):
+def teaching(code, name="effnet_helpers.records.expect"):
     return lesson(new_code_cell(code, metadata={"tags": [f"shows:{name}"]}))
 
 
-def test_a_shown_function_may_differ_in_its_docstring_and_comments_only():
-    module = (ROOT / "effnet_helpers" / "machine" / "cache.py").read_text(encoding="utf-8")
-    start = module.index("def cache_dir")
-    code = module[start : module.index("\n\n\n", start)]
+def test_a_taught_function_may_differ_in_its_docstring_and_comments_only():
+    code = inspect.getsource(records.expect)
     head, _, body = code.split('"""')
-    assert rules.taught_problems(shown(code)) == []
-    assert rules.taught_problems(shown(head.rstrip() + "\n    # says why" + body)) == []
-    for changed in (
-        code.replace("exist_ok=True", "exist_ok=False"),
-        code.replace("def cache_dir()", "def cache_dir(x)"),
-    ):
-        (found,) = rules.taught_problems(shown(changed))
+    assert rules.taught_problems(teaching(code)) == []
+    assert rules.taught_problems(teaching(head.rstrip() + "\n    # says why" + body)) == []
+    assert rules.taught_problems(teaching(inspect.getsource(models.add_head), "effnet_helpers.models.add_head")) == []
+    for changed in (code.replace("not condition", "condition"), code.replace("name: str", "what: str")):
+        (found,) = rules.taught_problems(teaching(changed))
         assert "the cell and the package differ" in found
-    (found,) = rules.taught_problems(shown(code + "\ncache_dir()"))
+    (found,) = rules.taught_problems(teaching(code + "\nexpect(True)"))
     assert "this function and nothing else" in found
-    (found,) = rules.taught_problems(shown(code, "effnet_helpers.machine.no_such"))
-    assert "effnet_helpers.machine does not define it" in found
-    (found,) = rules.taught_problems(shown(code, "effnet_helpers.no_such.cache_dir"))
+    (found,) = rules.taught_problems(teaching(code, "effnet_helpers.records.no_such"))
+    assert "effnet_helpers.records does not define it" in found
+    (found,) = rules.taught_problems(teaching(code, "effnet_helpers.no_such.expect"))
     assert "no module effnet_helpers.no_such" in found
 
 

@@ -6,7 +6,6 @@ import ast
 import functools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +15,11 @@ from effnet_helpers.records import did_you_mean
 import nbformat
 import yaml
 from nbformat import NotebookNode
+from papermill.models import Parameter
 from papermill.translators import PythonTranslator
 
 QUICK = "quick"  # the notebooks' own values: the one profile without a file
 WORDS = {"true": True, "false": False}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One line of a parameters cell: `annotation` is `int`, `float`, `str`, `bool`, `Optional[…]` or `list[…]`."""
-
-    name: str
-    annotation: str
-    default: Any
-    help: str
-
-    def parsed(self, text: str) -> Any:
-        """Reads a value from the command line; a text that is not of the type stays a text."""
-        return _parse(text, self.annotation)
-
-    def checked(self, value: Any, where: str) -> Any:
-        """Returns the value if it is of the parameter's type.
-
-        Raises:
-            CourseError: If it is not.
-        """
-        if not _fits(value, self.annotation):
-            raise CourseError(f"{where}: parameter {self.name!r} expects {self.annotation}. Received: {value!r}")
-        return value
 
 
 def notebooks(root: Path) -> list[Path]:
@@ -71,8 +47,7 @@ def select(paths: list[Path], names: Iterable[str]) -> list[Path]:
     Raises:
         CourseError: If a name fits none, or more than one.
     """
-    names = list(names)
-    chosen = set()
+    chosen = []
     for name in names:
         wanted = Path(name).stem if name.endswith((".ipynb", ".py")) else name
         start = f"{int(wanted):02d}_" if wanted.isdecimal() else wanted
@@ -84,8 +59,8 @@ def select(paths: list[Path], names: Iterable[str]) -> list[Path]:
             raise CourseError(
                 f"{'No notebook fits' if not fitting else 'Several notebooks fit'}. Known: {known}. Received: {name!r}"
             )
-        chosen.add(fitting[0])
-    return [path for path in paths if path in chosen] if names else paths
+        chosen += fitting
+    return [path for path in paths if path in chosen] if chosen else paths
 
 
 def read_notebook(path: Path) -> NotebookNode:
@@ -97,11 +72,7 @@ def read_notebook(path: Path) -> NotebookNode:
 def parameters_of(notebook: Path) -> dict[str, Parameter]:
     """Reads a notebook's parameters cell, the way papermill does."""
     cells = [cell for cell in read_notebook(notebook).cells if "parameters" in cell.metadata.get("tags", [])]
-    found = PythonTranslator.inspect(cells[0]) if cells else []
-    return {
-        each.name: Parameter(each.name, each.inferred_type_name, ast.literal_eval(each.default), each.help)
-        for each in found
-    }
+    return {parameter.name: parameter for cell in cells[:1] for parameter in PythonTranslator.inspect(cell)}
 
 
 def resolve(root: Path, chosen: list[Path], profile: str, assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -127,7 +98,7 @@ def resolve(root: Path, chosen: list[Path], profile: str, assignments: Iterable[
         for name, value in values.items():
             if name not in taken[stem]:
                 raise CourseError(_unknown("parameter", name, taken[stem], f"profile {profile}, {stem}"))
-            values[name] = taken[stem][name].checked(value, f"profile {profile}, {stem}")
+            _check_type(taken[stem][name], value, f"profile {profile}, {stem}")
     given = {path.stem: dict(overlay.get(path.stem, {})) for path in chosen}
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
@@ -138,14 +109,16 @@ def resolve(root: Path, chosen: list[Path], profile: str, assignments: Iterable[
             raise CourseError(_nobody_takes(name, {stem: taken[stem] for stem in given}))
         for stem in takers:
             parameter = taken[stem][name]
-            given[stem][name] = parameter.checked(parameter.parsed(text), stem)
+            given[stem][name] = _parse(text, parameter.inferred_type_name)
+            _check_type(parameter, given[stem][name], stem)
     return given
 
 
 def in_effect(chosen: list[Path], given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Returns every parameter of every chosen notebook as it will run, defaults included."""
     return {
-        path.stem: {name: parameter.default for name, parameter in parameters_of(path).items()} | given[path.stem]
+        path.stem: {name: ast.literal_eval(found.default) for name, found in parameters_of(path).items()}
+        | given[path.stem]
         for path in chosen
     }
 
@@ -175,6 +148,12 @@ def _nobody_takes(name: str, taken: dict[str, dict[str, Parameter]]) -> str:
     names = dict.fromkeys(each for parameters in taken.values() for each in parameters)
     lines = [f"  {stem}: {', '.join(parameters)}" for stem, parameters in taken.items()]
     return "\n".join([f"No chosen notebook has a parameter {name!r}.{did_you_mean(name, names)} They take:", *lines])
+
+
+def _check_type(parameter: Parameter, value: Any, where: str) -> None:
+    name, annotation = parameter.name, parameter.inferred_type_name
+    if not _fits(value, annotation):
+        raise CourseError(f"{where}: parameter {name!r} expects {annotation}. Received: {value!r}")
 
 
 def _parse(text: str, annotation: str) -> Any:
