@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,23 +19,18 @@ if TYPE_CHECKING:
 REFUSED, INTERRUPT = 2, 130
 
 
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    """Turns a refused request into its message and exit code 2, and Ctrl-C into exit code 130."""
-    try:
-        yield
-    except CourseError as error:
-        typer.echo(f"effnet: {error}", err=True)
-        raise typer.Exit(REFUSED) from None
-    except KeyboardInterrupt:
-        typer.echo("effnet: interrupted", err=True)
-        raise typer.Exit(INTERRUPT) from None
-
-
 class _Commands(TyperGroup):
+    """Turns a refused request into its message and exit code 2, and Ctrl-C into exit code 130."""
+
     def invoke(self, ctx: typer.Context) -> Any:
-        with _exit_codes():
+        try:
             return super().invoke(ctx)
+        except CourseError as error:
+            typer.echo(f"effnet: {error}", err=True)
+            raise typer.Exit(REFUSED) from None
+        except KeyboardInterrupt:
+            typer.echo("effnet: interrupted", err=True)
+            raise typer.Exit(INTERRUPT) from None
 
 
 app = typer.Typer(
@@ -159,20 +153,20 @@ def build(
 @app.command()
 def check(profile: Profile = "quick", root: Root = ROOT) -> None:
     """Says in seconds, without network, whether this computer can run a profile, and what helps where it cannot."""
-    with _exit_codes():
-        try:
-            from effnet_helpers import machine
-        except ModuleNotFoundError as error:
-            typer.echo(f"effnet: {error.name} is not installed, which even this check needs: pip install {error.name}")
-            raise typer.Exit(1) from None
-        from effnet_helpers.course.check import needs, table
+    try:
+        from effnet_helpers import machine
+    except ImportError as error:  # not there, or a library that does not load
+        name = (error.name or "numpy").partition(".")[0]
+        typer.echo(f"effnet: even this check needs {name}, which does not load ({error}): pip install {name}")
+        raise typer.Exit(1) from None
+    from effnet_helpers.course.check import needs, table
 
-        root = root.resolve()
-        report = machine.check_computer(profile, *needs(root, profile), root)
-        console = Console()
-        console.print(table(report))
-        console.print(report.summary, highlight=False)
-        raise typer.Exit(0 if report.can_run else 1)
+    root = root.resolve()
+    report = machine.check_computer(profile, *needs(root, profile), root)
+    console = Console()
+    console.print(table(report))
+    console.print(report.summary, highlight=False)
+    raise typer.Exit(0 if report.can_run else 1)
 
 
 @app.command()
@@ -183,20 +177,19 @@ def audit(
     ),
 ) -> None:
     """Reads every picture of a collection once: what cannot be used, is odd, is there twice. Changes nothing."""
-    with _exit_codes():
-        from effnet_helpers.course.display import audit_table, count_progress
-        from effnet_helpers.data import audit as audit_pictures
+    from effnet_helpers.course.display import audit_table, count_progress
+    from effnet_helpers.data import audit as audit_pictures
 
-        console = Console()
-        try:
-            with count_progress("reading", console) as progress:
-                result = audit_pictures(path, progress=progress)
-        except ValueError as error:
-            raise CourseError(str(error)) from None
-        result.to_csv(out)
-        if len(result.findings):
-            console.print(audit_table(result.summary))
-        console.print(f"{result.headline}. All of them: {out}", soft_wrap=True, markup=False, highlight=False)
+    console = Console()
+    try:
+        with count_progress("reading", console) as progress:
+            result = audit_pictures(path, progress=progress)
+    except ValueError as error:
+        raise CourseError(str(error)) from None
+    result.to_csv(out)
+    if len(result.findings):
+        console.print(audit_table(result.summary))
+    console.print(f"{result.headline}. All of them: {out}", soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command()
@@ -211,28 +204,26 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 32,
 ) -> None:
     """Says what is on pictures: a table with a row for each, and a PNG beside it with the least certain ones."""
-    with _exit_codes():
-        from effnet_helpers.course.predict import predict as predict_pictures
+    from effnet_helpers.course.predict import predict as predict_pictures
 
-        try:
-            summary = predict_pictures(model, paths, out, batch_size, Console())
-        except ValueError as error:
-            raise CourseError(str(error)) from None
-        if not any(summary.counts.values()):
-            raise typer.Exit(1)
+    try:
+        summary = predict_pictures(model, paths, out, batch_size, Console())
+    except ValueError as error:
+        raise CourseError(str(error)) from None
+    if not any(summary.counts.values()):
+        raise typer.Exit(1)
 
 
 @app.command("clean-cache")
 def clean_cache() -> None:
     """Deletes the cache of features, activations and decoded images (EFFNET_CACHE, or the user's cache folder)."""
-    with _exit_codes():
-        from effnet_helpers.machine import clear_cache
+    from effnet_helpers.machine import clear_cache
 
-        try:
-            path, size = clear_cache()
-        except ValueError as error:
-            raise CourseError(str(error)) from None
-        typer.echo(f"Freed {size / 1e6:,.1f} MB: {path}")
+    try:
+        path, size = clear_cache()
+    except ValueError as error:
+        raise CourseError(str(error)) from None
+    typer.echo(f"Freed {size / 1e6:,.1f} MB: {path}")
 
 
 def _exit_1_unless_ok(runs: Iterable[Iterable[Outcome]]) -> None:

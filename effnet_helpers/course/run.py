@@ -78,6 +78,7 @@ def run_all(
         KeyboardInterrupt: After Ctrl-C, when all kernels have ended, and what they reached is reported and shown.
     """
     kernels, ended, started = Kernels(), {}, time.perf_counter()
+    at_once = min(at_once, len(work))
 
     def so_far() -> tuple[dict[str, Outcome], Effort]:
         seconds, cores = time.perf_counter() - started, usable_cores()
