@@ -4,4 +4,4 @@ Importing this package is cheap: it loads neither TensorFlow nor Keras. Import t
 (`from effnet_helpers import data, models`); the first one that needs TensorFlow loads it, without its start-up chatter.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
