@@ -251,6 +251,12 @@ def test_a_run_never_overwrites_another(tmp_path):
             run.new_run_dir(tmp_path, name)
 
 
+def test_runs_of_one_second_have_names_of_their_own(tmp_path):
+    names = [run.default_name(tmp_path, "quick") for _ in range(3)]
+    assert len(set(names)) == 3
+    assert run.new_run_dir(tmp_path, names[1]).is_dir()
+
+
 @pytest.mark.parametrize(
     ("cores", "memory", "gpu", "expected"),
     [(8, 16, None, 2), (1, 16, None, 1), (8, 4, None, 1), (8, 16, "nvidia-smi", 1), (1, 1, None, 1)],

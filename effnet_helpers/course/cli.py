@@ -82,8 +82,9 @@ def run(
 
     root = root.resolve()
     chosen = profiles.select(profiles.notebooks(root), notebooks or [])
-    plan = {name or default_name(profile): profiles.resolve(root, chosen, profile, parameter or [])}
-    runs = run_series(root, chosen, plan, profile=profile, console=Console(), at_once=jobs or side_by_side())
+    given = profiles.resolve(root, chosen, profile, parameter or [])
+    plans = {name or default_name(root, profile): given}
+    runs = run_series(root, chosen, plans, profile=profile, console=Console(), at_once=jobs or side_by_side())
     _exit_1_unless_ok(runs.values())
 
 
@@ -107,11 +108,9 @@ def seeds(
         raise CourseError(f"--seeds expects whole numbers separated by commas. Received: {seeds!r}")
     numbers = list(dict.fromkeys(map(int, seeds.split(","))))
     chosen = profiles.select(profiles.notebooks(root), notebooks or [])
-    name = name or default_name(f"{profile}-seeds")
-    plans = {
-        f"{name}/seed-{seed}": profiles.resolve(root, chosen, profile, [*(parameter or []), f"seed={seed}"])
-        for seed in numbers
-    }
+    given = [profiles.resolve(root, chosen, profile, [*(parameter or []), f"seed={seed}"]) for seed in numbers]
+    name = name or default_name(root, f"{profile}-seeds")
+    plans = {f"{name}/seed-{seed}": each for seed, each in zip(numbers, given, strict=True)}
     runs = run_series(root, chosen, plans, profile=profile, console=console, at_once=jobs or side_by_side())
     statistics = seed_statistics(dict(zip(numbers, runs.values(), strict=True)))
     table = root / "runs" / name / "seeds.csv"
@@ -198,7 +197,7 @@ def predict(
         Path, typer.Argument(help="A .keras, .tflite or .onnx file or the folder of a SavedModel, its .json beside it.")
     ],
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Pictures, folders, zip or tar archives.")],
-    out: Annotated[Path, typer.Option(help="The table to write; an existing one is replaced.")] = Path(
+    out: Annotated[Path, typer.Option(help="The table to write; an earlier one of this command is replaced.")] = Path(
         "predictions.csv"
     ),
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 32,

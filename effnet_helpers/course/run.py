@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import functools
 import importlib.metadata
+import itertools
 import json
 import platform
 import re
@@ -193,9 +194,15 @@ def new_run_dir(root: Path, name: str) -> Path:
     return run_dir
 
 
-def default_name(profile: str) -> str:
-    """Names a run by the local time and the profile."""
-    return f"{datetime.datetime.now():%Y-%m-%d-%H%M%S}-{profile}"
+def default_name(root: Path, kind: str) -> str:
+    """Names a run by the local time and its kind, and makes its folder, so that no run of the same second has it."""
+    name = stamp = f"{datetime.datetime.now():%Y-%m-%d-%H%M%S}-{kind}"
+    for number in itertools.count(2):
+        with contextlib.suppress(FileExistsError):
+            (root / "runs" / name).mkdir(parents=True)
+            break
+        name = f"{stamp}-{number}"
+    return name
 
 
 def versions(root: Path) -> dict[str, Any]:
