@@ -46,6 +46,7 @@ SECOND = """# %% [markdown]
 
 # %% tags=["parameters"]
 action: str = "none"  # what happens
+dataset: str = "textile"  # data
 seed: int = 0  # training seed
 
 # %% [markdown]

@@ -41,8 +41,31 @@ def test_profile_first_then_assignments_and_only_where_the_parameter_exists(cour
         "epochs": 1, "rate": 1e-3, "seed": 7, "photo": None, "sizes": [3, 4], "flip": False,
     }  # fmt: skip
     assert given["02_second"] == {"seed": 7}
-    assert profiles.in_effect(paths, given)["02_second"] == {"action": "none", "seed": 7}
-    assert profiles.resolve(course, paths, "quick", ["photo=me=you.png"])["01_first"] == {"photo": "me=you.png"}
+    assert profiles.in_effect(paths, given)["02_second"] == {"action": "none", "dataset": "textile", "seed": 7}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("photo=me=you.png", "{here}/me=you.png"),
+        ("photo=~/me.png", "{home}/me.png"),
+        ("photo=/a/me.png", "/a/me.png"),
+        ("dataset=folder:../pics", "folder:{here}/../pics"),
+        ("dataset=csv:~/table.csv", "csv:{home}/table.csv"),
+        ("dataset=tfds:beans", "tfds:beans"),
+        ("dataset=textile", "textile"),
+        ("action=a/b", "a/b"),
+    ],
+)
+def test_paths_are_from_where_the_command_is_given(course, tmp_path, monkeypatch, assignment, expected):
+    here, home = tmp_path / "here", tmp_path / "home"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home))
+    name = assignment.partition("=")[0]
+    given = profiles.resolve(course, profiles.notebooks(course), "quick", [assignment])
+    (value,) = [values[name] for values in given.values() if name in values]
+    assert value == expected.format(here=here, home=home)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +77,7 @@ def test_profile_first_then_assignments_and_only_where_the_parameter_exists(cour
         ("flip=1", "parameter 'flip' expects bool. Received: '1'"),
         ("sizes=3,x", "parameter 'sizes' expects list[int]. Received: [3, 'x']"),
         ("ecpohs=3", "No chosen notebook has a parameter 'ecpohs'. Did you mean 'epochs'?"),
-        ("zzz=3", "  02_second: action, seed"),
+        ("zzz=3", "  02_second: action, dataset, seed"),
         ("epochs", "-p expects name=value. Received: 'epochs'"),
     ],
 )

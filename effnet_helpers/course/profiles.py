@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,8 @@ from papermill.translators import PythonTranslator
 
 QUICK = "quick"  # the notebooks' own values: the one profile without a file
 WORDS = {"true": True, "false": False}
+PATHS = ("photo", "save_to", "export_to")  # parameters that are paths; those in `dataset` have one of these in front:
+KINDS_WITH_PATH = ("folder", "csv")
 
 
 def notebooks(root: Path) -> list[Path]:
@@ -82,7 +85,8 @@ def resolve(root: Path, chosen: list[Path], profile: str, assignments: Iterable[
         root: The checkout.
         chosen: The notebooks that will run.
         profile: `quick`, or the name of a file in `notebooks/profiles/`.
-        assignments: `name=value` texts. Each goes to every chosen notebook that has such a parameter.
+        assignments: `name=value` texts. Each goes to every chosen notebook that has such a parameter. Paths start
+            from the current folder or, behind `~`, from the user's.
 
     Returns:
         For each chosen notebook's name the values that differ from, or repeat, its own.
@@ -109,8 +113,9 @@ def resolve(root: Path, chosen: list[Path], profile: str, assignments: Iterable[
             raise CourseError(_nobody_takes(name, {stem: taken[stem] for stem in given}))
         for stem in takers:
             parameter = taken[stem][name]
-            given[stem][name] = _parse(text, parameter.inferred_type_name)
-            _check_type(parameter, given[stem][name], stem)
+            value = _parse(text, parameter.inferred_type_name)
+            _check_type(parameter, value, stem)
+            given[stem][name] = _from_here(name, value) if isinstance(value, str) else value
     return given
 
 
@@ -148,6 +153,14 @@ def _nobody_takes(name: str, taken: dict[str, dict[str, Parameter]]) -> str:
     names = dict.fromkeys(each for parameters in taken.values() for each in parameters)
     lines = [f"  {stem}: {', '.join(parameters)}" for stem, parameters in taken.items()]
     return "\n".join([f"No chosen notebook has a parameter {name!r}.{did_you_mean(name, names)} They take:", *lines])
+
+
+def _from_here(name: str, text: str) -> str:
+    """Completes a path that was given in the current folder: kernels run in `notebooks/`."""
+    kind, colon, path = text.partition(":") if name == "dataset" else ("", "", text)
+    if not path or (name not in PATHS and kind not in KINDS_WITH_PATH):
+        return text
+    return f"{kind}{colon}{Path.cwd() / os.path.expanduser(path)}"
 
 
 def _check_type(parameter: Parameter, value: Any, where: str) -> None:
