@@ -14,8 +14,8 @@ EFFNET := $(BIN)/python -m effnet_helpers
 NBVAL = $(KEEP) $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 600
 # Kernels come from .venv, whatever else the user's Jupyter knows under the name python3.
 export JUPYTER_PREFER_ENV_PATH := 1
-# glibc keeps freed memory, as effnet_helpers/allocation.py has it in kernels that `effnet` starts; that says why.
-KEEP := MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4611686018427387904
+# Kernels that are not started by `effnet` keep freed memory, too: see effnet_helpers/machine/allocation.py.
+KEEP = $(shell $(BIN)/python -c 'from effnet_helpers import machine; print(*map("=".join, machine.kernel_environment().items()))')
 
 .DEFAULT_GOAL := help
 .PHONY: help env run lab notebooks test test-release bench clean-cache

@@ -1,17 +1,18 @@
-"""The cache folder: created with a tag, deleted only if it has one."""
+"""The cache folder: created with a tag where that is possible, deleted only if it has one."""
 
 import os
 
+from effnet_helpers import machine
 from effnet_helpers.course.cli import app
-from effnet_helpers.machine import cache
 
+import pytest
 from typer.testing import CliRunner
 
 
 def test_clean_cache_deletes_only_what_the_course_created(tmp_path, monkeypatch):
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours, theirs = tmp_path / "new" / "ours", tmp_path / "theirs"
     monkeypatch.setenv("EFFNET_CACHE", str(ours))
-    assert cache.cache_dir() == ours
+    assert machine.cache_dir() == ours.resolve()
     (ours / "features.npy").write_bytes(bytes(2_000_000))
     assert "Freed 2.0 MB" in CliRunner().invoke(app, ["clean-cache"]).output
     assert not ours.exists()
@@ -20,8 +21,17 @@ def test_clean_cache_deletes_only_what_the_course_created(tmp_path, monkeypatch)
     theirs.mkdir()
     (theirs / "thesis.txt").write_text("precious")
     monkeypatch.setenv("EFFNET_CACHE", str(theirs))
-    assert cache.cache_dir() == theirs
-    result = CliRunner().invoke(app, ["clean-cache"])
-    assert result.exit_code == 2
-    assert f"Received: {theirs}" in result.output
+    assert machine.cache_dir() == theirs
+    with pytest.raises(ValueError, match=f"did not create.*Received: {theirs}"):
+        machine.clear_cache()
+    assert CliRunner().invoke(app, ["clean-cache"]).exit_code != 0
     assert os.listdir(theirs) == ["thesis.txt"]
+
+
+def test_a_cache_that_cannot_be_made_has_no_room(tmp_path, monkeypatch):
+    monkeypatch.setenv("EFFNET_CACHE", str(tmp_path / "cache"))
+    assert machine.free_cache_gb() > 0
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EFFNET_CACHE", str(tmp_path / "file" / "cache"))
+    assert machine.cache_dir() == tmp_path / "file" / "cache"
+    assert machine.free_cache_gb() == 0

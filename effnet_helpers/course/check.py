@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from effnet_helpers.machine import DEFAULT, NOTE, OK, PROBLEM, Needs, Readiness
+from effnet_helpers.machine import NOTE, OK, PROBLEM, Readiness
 from effnet_helpers.variants import VARIANTS
 
 from rich.markup import escape
@@ -15,40 +15,37 @@ WEIGHTS = {"variant": (True, False), "tour": (True,), "depth_variant": (False,)}
 COLOURS = {OK: "green", NOTE: "yellow", PROBLEM: "bold red"}
 
 
-def needs(root: Path, profile: str) -> Needs:
-    """Reads from a checkout which weights and data a profile uses.
+def needs(root: Path, profile: str) -> tuple[list[tuple[str, bool]], list[str]]:
+    """Reads from a checkout which weights and data a profile uses, as `machine.check_computer` takes them.
 
     Args:
-        root: The checkout. Without one only the profile of the notebooks' own values is known.
+        root: The checkout. Without one only the quick profile is known, whose weights and data are packages.
         profile: `quick`, or the name of a file in `notebooks/profiles/`.
 
     Raises:
         CourseError: If there is no such profile, or no checkout to read it from.
     """
-    if profile == DEFAULT.profile and not (root / "notebooks").is_dir():
-        return DEFAULT
     try:
         from effnet_helpers.course import profiles
     except ImportError:  # a package is missing, which is what the report will say
-        return Needs(profile, (), ())
+        return [], []
+    if profile == profiles.QUICK and not (root / "notebooks").is_dir():
+        return [], []
     paths = profiles.notebooks(root)
-    given = profiles.in_effect(paths, profiles.resolve(root, paths, profile, []))
-    weights, datasets = {}, {}  # keys alone count, in order
-    for values in given.values():
+    weights, datasets = [], []
+    for values in profiles.in_effect(paths, profiles.resolve(root, paths, profile, [])).values():
         for name, tops in WEIGHTS.items():
             named = values.get(name, [])
-            for variant in [named] if isinstance(named, str) else named:
-                weights |= {(variant, top): None for top in tops if variant in VARIANTS}
-        if "dataset" in values:
-            datasets[values["dataset"]] = None
-    return Needs(profile, tuple(weights), tuple(datasets))
+            variants = [each for each in ([named] if isinstance(named, str) else named) if each in VARIANTS]
+            weights += [(variant, top) for variant in variants for top in tops]
+        datasets += [values["dataset"]] if "dataset" in values else []
+    return list(dict.fromkeys(weights)), list(dict.fromkeys(datasets))
 
 
 def table(report: Readiness) -> Table:
-    """One line for each finding, and one below it for what helps."""
+    """Makes one line for each finding, and one below it for what helps."""
     lines = Table.grid(padding=(0, 2, 0, 0))
     for finding in report.findings:
         remedy = f"\n[dim]→ {escape(finding.remedy)}[/]" if finding.remedy else ""
-        status = f"[{COLOURS[finding.status]}]{finding.status}[/]"
-        lines.add_row(status, finding.name, escape(finding.text) + remedy)
+        lines.add_row(f"[{COLOURS[finding.status]}]{finding.status}[/]", finding.name, escape(finding.text) + remedy)
     return lines

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import warnings
 from collections.abc import Iterator
 
@@ -44,7 +43,7 @@ def keep_pixels(files: ImageFiles, image_size: int, resize_mode: str, key: str) 
     found = machine.read_array(path, shape, "uint8")
     if found is not None:
         return found
-    free = shutil.disk_usage(path.parent.parent).free
+    free = machine.free_cache_gb() * 1e9
     if size <= free * DISK_SHARE:
         return machine.write_array(path, shape, "uint8", images)
     warnings.warn(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
+
+from effnet_helpers.machine.facts import free_gb
 
 import platformdirs
 
@@ -15,16 +18,25 @@ TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder was creat
 
 
 def cache_dir() -> Path:
-    """Returns the folder for what is expensive to compute, and creates it.
+    """Returns the folder for what is expensive to compute, and creates it where that is possible.
 
     It is the environment variable `EFFNET_CACHE` where that is set, else the operating system's folder for caches.
     A folder that is new or empty receives a tag file, by which `clear_cache` knows that everything in it is ours.
     """
     path = _cache_path()
-    path.mkdir(parents=True, exist_ok=True)
-    if not any(path.iterdir()):
-        (path / TAG_FILE).write_text(TAG_TEXT, encoding="utf-8")
+    with contextlib.suppress(OSError):  # then `write_array` says why, and what was asked for is computed all the same
+        path.mkdir(parents=True, exist_ok=True)
+        if not any(path.iterdir()):
+            (path / TAG_FILE).write_text(TAG_TEXT, encoding="utf-8")
     return path
+
+
+def free_cache_gb() -> float:
+    """Returns how many GB (10**9 bytes) are free for the cache; 0 where it cannot be written."""
+    try:
+        return free_gb(cache_dir())
+    except OSError:
+        return 0.0
 
 
 def clear_cache() -> tuple[Path, int]:

@@ -1,225 +1,196 @@
-"""What this computer is and has, asked of Python, the file system and the driver, never of the network."""
+"""What this computer is and has and where things are kept, asked of the system and the driver, never of the network."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import itertools
+import importlib.util
 import json
 import os
-import platform
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from effnet_helpers.machine.places import keras_home, without_home
-
 import psutil
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[2]
-DISTRIBUTION = "effnet-helpers"
-INDIRECT = ("protobuf", "tensorflow-metadata")  # not asked for by name, but known to clash
-IMPORT_SECONDS, DRIVER_SECONDS = 60, 5
+KERAS_SETTINGS = {"backend": "tensorflow", "image_data_format": "channels_last", "floatx": "float32"}
+"""What the lessons set for themselves, whatever other projects left in `keras.json`."""
+
 # In a process of its own: a library that does not suit the processor kills Python while it loads.
-TENSORFLOW_PROBE = """
+PROBE = """
 import json, keras, tensorflow as tf
-details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-print(json.dumps([details, tf.sysconfig.get_build_info().get("cuda_compute_capabilities", [])]))
+gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+print(json.dumps([gpus, tf.sysconfig.get_build_info().get("cuda_compute_capabilities", [])]))
 """
-
-
-# packages
-
-
-@dataclass(frozen=True)
-class Installed:
-    """An installed package: its version, and the lines with which it declares what it needs."""
-
-    version: str
-    requires: tuple[str, ...] = ()
-
-
-def python_version() -> str:
-    """The version of this Python, for example "3.12.4"."""
-    return platform.python_version()
-
-
-def own_requirements() -> tuple[str, tuple[Requirement, ...]]:
-    """Which versions of Python this course admits, and which packages it needs itself, extras aside.
-
-    Both are empty where the course was not installed but only put on the path.
-    """
-    try:
-        metadata = importlib.metadata.metadata(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return "", ()
-    return metadata["Requires-Python"] or "", applicable(metadata.get_all("Requires-Dist") or ())
-
-
-def applicable(lines: Iterable[str]) -> tuple[Requirement, ...]:
-    """Reads requirement lines and keeps those that hold on this computer without any extra."""
-    requirements = map(Requirement, lines)
-    return tuple(each for each in requirements if each.marker is None or each.marker.evaluate({"extra": ""}))
-
-
-def installed(wanted: Iterable[Requirement]) -> dict[str, Installed]:
-    """Maps the normalised name of each package that is there, among those wanted and `INDIRECT`, to what it is."""
-    found = {}
-    for name in (*(requirement.name for requirement in wanted), *INDIRECT):
-        try:
-            distribution = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        if distribution.metadata["Version"]:  # a removal that was interrupted leaves a package without
-            found[canonicalize_name(name)] = Installed(distribution.version, tuple(distribution.requires or ()))
-    return found
-
-
-def tested_versions(root: Path) -> dict[str, str]:
-    """Reads the versions that a checkout was tested with."""
-    lines = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pairs = [line.partition("==") for line in lines if not line.startswith("#")]
-    return {canonicalize_name(name): version.strip() for name, separator, version in pairs if separator}
-
-
-def keras_backends() -> tuple[str | None, str | None]:
-    """The backends that `KERAS_BACKEND` and Keras' settings file ask for; None where they are silent."""
-    try:
-        configured = json.loads((keras_home() / "keras.json").read_text(encoding="utf-8")).get("backend")
-    except (OSError, ValueError, AttributeError):  # Keras too ignores a file that it cannot read
-        configured = None
-    return os.environ.get("KERAS_BACKEND") or None, configured
 
 
 @dataclass(frozen=True)
 class TensorFlow:
-    """Whether TensorFlow and Keras load: the names of the GPUs they see, or the last words if they do not.
+    """TensorFlow's last words if it does not load, the GPUs it sees, and those too new for this build of it."""
 
-    `too_new` names those GPUs of a generation that this build of TensorFlow does not know.
-    """
-
-    gpus: tuple[str, ...] = ()
     error: str = ""
+    gpus: tuple[str, ...] = ()
     too_new: tuple[str, ...] = ()
-
-
-def tensorflow() -> TensorFlow:
-    """Imports TensorFlow and Keras in another process, or asks the TensorFlow that this one has loaded already."""
-    loaded = sys.modules.get("tensorflow")
-    if loaded is not None:
-        gpus = map(loaded.config.experimental.get_device_details, loaded.config.list_physical_devices("GPU"))
-        return _found(list(gpus), loaded.sysconfig.get_build_info().get("cuda_compute_capabilities", []))
-    # A wrong backend is another check's affair.
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-    command = [sys.executable, "-c", TENSORFLOW_PROBE]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_SECONDS, env=environment)
-    except subprocess.TimeoutExpired:
-        return TensorFlow(error=f"still not loaded after {IMPORT_SECONDS} seconds")
-    if done.returncode < 0:
-        return TensorFlow(error=f"Python was killed by {signal.Signals(-done.returncode).name} while it loaded")
-    if done.returncode:
-        return TensorFlow(error=(done.stderr.strip().splitlines() or ["no reason given"])[-1])
-    return _found(*json.loads(done.stdout.strip().splitlines()[-1]))
-
-
-def _found(details: list[dict], built_for: list[str]) -> TensorFlow:
-    """What TensorFlow says of its GPUs, and of the compute capabilities it was built for ("sm_89", "compute_90")."""
-    newest = max((int(re.sub(r"\D", "", name)) // 10 for name in built_for), default=None)
-    names = [each.get("device_name", "GPU") for each in details]
-    generations = [(each.get("compute_capability") or (0,))[0] for each in details]
-    is_too_new = [newest is not None and generation > newest for generation in generations]
-    return TensorFlow(tuple(names), too_new=tuple(itertools.compress(names, is_too_new)))
 
 
 # the computer
 
 
-@dataclass(frozen=True)
-class Driver:
-    """NVIDIA's driver: its version and the names of the GPUs it knows, or why it does not answer."""
-
-    version: str = ""
-    gpus: tuple[str, ...] = ()
-    error: str = ""
-
-
-def driver() -> Driver | None:
-    """Asks `nvidia-smi`; None where there is none."""
-    command = shutil.which("nvidia-smi")
-    if command is None:
-        return None
-    query = [command, "--query-gpu=driver_version,name", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=DRIVER_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Driver(error=type(error).__name__)
-    lines = [line for line in done.stdout.strip().splitlines() if line]
-    if done.returncode or not lines:
-        return Driver(error=(lines or done.stderr.strip().splitlines() or ["no GPU"])[0])
-    pairs = [line.partition(", ") for line in lines]
-    return Driver(pairs[0][0], tuple(name for _, _, name in pairs))
-
-
-def hidden_gpus() -> bool:
-    """Whether `CUDA_VISIBLE_DEVICES` keeps every GPU from programs."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
-
-
 def usable_cores() -> int:
-    """Counts the cores this process may use, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    """Returns how many cores this process may use, which a container or its user can have limited."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, period = _container_limit("cpu.max") or (cores, 1)
+    return max(1, min(cores, round(quota / period)))
 
 
 def memory_gb() -> tuple[float, float]:
-    """Memory in GB (2**30 bytes), in all and available now; a container's limit counts."""
+    """Returns memory in GB (2**30 bytes), in all and available now; a container's limit counts."""
     seen = psutil.virtual_memory()
-    total = min([seen.total, *_container_limits()])
+    total = min([seen.total, *_container_limit("memory.max")])
     return total / 2**30, min(seen.available, total) / 2**30
 
 
-def _container_limits() -> list[int]:
-    files = map(Path, ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-    texts = [file.read_text().strip() for file in files if file.is_file()]
-    return [int(text) for text in texts if text.isdecimal()]  # without limit: "max"
+def _container_limit(name: str) -> list[int]:
+    """The numbers in a file of the Linux kernel's control groups; none where there is no limit."""
+    path = Path("/sys/fs/cgroup", name)
+    words = path.read_text(encoding="ascii").split() if path.is_file() else ["max"]
+    return [] if "max" in words else [int(word) for word in words]
 
 
-# Jupyter
+def nvidia_smi() -> str:
+    """Returns what NVIDIA's driver answers: names of GPUs, or what is wrong with it; nothing without a driver."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return type(error).__name__
+    return ", ".join((done.stdout.strip() or done.stderr.strip() or "no GPU").splitlines())
 
 
-@dataclass(frozen=True)
-class Kernel:
-    """The Python that Jupyter starts for a kernel."""
-
-    python: str
-    is_this_python: bool
+# what is installed
 
 
-def kernel() -> Kernel | None:
-    """What Jupyter starts for the kernel `python3`; None without such a kernel.
+def installed_version(name: str) -> str | None:
+    """Returns a package's version, or None where it is not installed, or a removal of it was interrupted."""
+    try:
+        return importlib.metadata.metadata(name).get("Version")
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
-    With `JUPYTER_PREFER_ENV_PATH` it looks in this environment before the user's own folders, and so does this.
+
+def unmet(requirements: Iterable[str]) -> dict[str, str | None]:
+    """Returns which requirements, such as "keras>=3.12", are not met, each with the version that is there instead."""
+    wanted = [each for each in map(Requirement, requirements) if not each.marker or each.marker.evaluate({"extra": ""})]
+    versions = {each: installed_version(each.name) for each in wanted}
+    return {
+        f"{each.name}{each.specifier}": version
+        for each, version in versions.items()
+        if version is None or not each.specifier.contains(version, prereleases=True)
+    }
+
+
+def tensorflow() -> TensorFlow:
+    """Imports TensorFlow and Keras in another process, or asks the TensorFlow that this one has loaded already."""
+    tf = sys.modules.get("tensorflow")
+    if tf is not None:
+        gpus = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+        return _seen(list(gpus), tf.sysconfig.get_build_info().get("cuda_compute_capabilities", []))
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": KERAS_SETTINGS["backend"]}
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, env=environment)
+    if done.returncode < 0:
+        return TensorFlow(f"Python was killed by {signal.Signals(-done.returncode).name} while it loaded")
+    if done.returncode:
+        return TensorFlow((done.stderr.strip().splitlines() or ["no reason given"])[-1])
+    return _seen(*json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _seen(gpus: list[dict], built_for: list[str]) -> TensorFlow:
+    """What TensorFlow says of its GPUs, and of the compute capabilities it was built for ("sm_89", "compute_90")."""
+    newest = max((int(re.sub(r"\D", "", name)) // 10 for name in built_for), default=10**6)
+    named = [(each.get("device_name", "GPU"), (each.get("compute_capability") or (0,))[0]) for each in gpus]
+    return TensorFlow("", tuple(name for name, _ in named), tuple(name for name, major in named if major > newest))
+
+
+def other_kernel() -> str | None:
+    """Returns the Python of Jupyter's kernel `python3` where it is another than this; None where there is no kernel.
+
+    With `JUPYTER_PREFER_ENV_PATH` Jupyter looks in this environment before the user's own folders, and so does this.
     """
     try:
-        from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-    except ImportError:
-        return None
-    try:
+        from jupyter_client.kernelspec import KernelSpecManager
+
         command = KernelSpecManager().get_kernel_spec("python3").argv[0]
-    except (NoSuchKernel, ValueError, IndexError):
+    except (ImportError, LookupError, ValueError):
         return None
     # For these bare names Jupyter takes its own Python, whatever the path says.
     is_its_own = command in ("python", "python3", f"python3.{sys.version_info.minor}")
-    path = Path(sys.executable if is_its_own else shutil.which(command) or command)
-    return Kernel(without_home(path, path.name), _same_python(path, Path(sys.executable)))
+    path, this = Path(sys.executable if is_its_own else shutil.which(command) or command), Path(sys.executable)
+    # Environments are told apart by their folders, since their Python may be one.
+    is_this = (path.parent.resolve(), path.resolve()) == (this.parent.resolve(), this.resolve())
+    return "" if is_this else without_home(path, path.name)
 
 
-def _same_python(first: Path, second: Path) -> bool:
-    """Two names of one Python in one folder; environments are told apart by their folders, their Python may be one."""
-    return first.parent.resolve() == second.parent.resolve() and first.resolve() == second.resolve()
+# where things are kept
+
+
+def without_home(path: Path, otherwise: str | None = None) -> str:
+    """Writes a path with `~` for the user's home folder; elsewhere it is `otherwise`, or the whole path."""
+    home = os.path.expanduser("~")
+    if path.is_relative_to(home):
+        return (Path("~") / path.relative_to(home)).as_posix()
+    return str(path) if otherwise is None else otherwise
+
+
+def free_gb(path: Path) -> float:
+    """Returns how many GB are free where a folder is or will be; an `OSError` says why it cannot be written."""
+    nearest = next(each for each in (path, *path.parents) if each.exists())
+    with tempfile.TemporaryFile(dir=nearest):
+        return shutil.disk_usage(nearest).free / 1e9
+
+
+def keras_home() -> Path:
+    """Returns where Keras keeps its settings and downloaded weights; it looks in these places, too."""
+    home = os.path.expanduser("~")
+    default = os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
+    return Path(os.environ.get("KERAS_HOME", default)).expanduser()
+
+
+def foreign_keras_settings() -> list[str]:
+    """Returns which of `KERAS_SETTINGS` another project has set otherwise, each as "backend is jax in keras.json"."""
+    try:
+        stored = json.loads((keras_home() / "keras.json").read_text(encoding="utf-8"))
+        found = {name: (stored.get(name), "keras.json") for name in KERAS_SETTINGS}
+    except (OSError, ValueError, AttributeError):  # Keras too ignores a file that it cannot read
+        found = {}
+    if os.environ.get("KERAS_BACKEND"):
+        found["backend"] = os.environ["KERAS_BACKEND"], "KERAS_BACKEND"
+    differing = {name: each for name, each in found.items() if each[0] not in (None, KERAS_SETTINGS[name])}
+    return [f"{name} is {value} in {place}" for name, (value, place) in differing.items()]
+
+
+def tfds_home() -> Path:
+    """Returns where tensorflow_datasets keeps prepared sets."""
+    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
+
+def is_prepared(name: str) -> bool:
+    """Returns whether a set of tensorflow_datasets (NAME, NAME/CONFIG or NAME:VERSION) has been prepared here."""
+    name, _, version = name.partition(":")
+    return any((tfds_home() / name).glob(f"**/{version or '*'}/dataset_info.json"))
+
+
+def download_gb(name: str) -> float:
+    """Returns what tensorflow_datasets has on record for the size of a set's download; 0 where nobody knows."""
+    package = importlib.util.find_spec("tensorflow_datasets")  # does not import it
+    folder, name = Path(package.origin).parent if package else Path(), name.partition(":")[0].partition("/")[0]
+    records = (folder / "datasets" / name / "checksums.tsv", folder / "url_checksums" / f"{name}.txt")
+    lines = [line for path in records if path.is_file() for line in path.read_text(encoding="utf-8").splitlines()]
+    return sum(int(line.split("\t")[1]) for line in lines) / 1e9

@@ -23,15 +23,14 @@ def why_unreachable(url: str, seconds: float = PROBE_SECONDS) -> str:
     def ask() -> None:
         try:
             urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
+            answer.append("")
         except urllib.error.HTTPError:
-            pass
+            answer.append("")
         except OSError as error:
-            answer[0] = str(getattr(error, "reason", error))
-            return
-        answer[0] = ""
+            answer.append(str(getattr(error, "reason", error)))
 
     # In a thread, because the time that looking up a host's name takes has no limit of its own.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds)
-    return answer[0]
+    return answer[-1]

@@ -1,12 +1,14 @@
 """Arrays on disk that may be missing, half-written or damaged without anybody noticing more than the time it takes.
 
-An array is written while it is computed, so that memory does not grow with it, and read back memory-mapped.
+An array is written while it is computed, so that memory does not grow with it, and read back memory-mapped. It is
+written as a stream, since a disk that fills up under `numpy.lib.format.open_memmap` kills the process (SIGBUS).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 import time
 import warnings
@@ -18,9 +20,8 @@ import numpy as np
 
 TRAILER = 4
 """Bytes after the array that hold its CRC-32. NumPy maps the array and never looks past its end."""
-
-ABANDONED = 3600
-"""Seconds without a byte after which a part of a file belongs to a writer that was killed."""
+ABANDONED = 7 * 24 * 3600
+"""Seconds after which an array that is still being written belongs to a writer that was killed."""
 
 
 class CacheWarning(UserWarning):
@@ -39,23 +40,21 @@ def read_array(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray | N
         The array, memory-mapped and read-only. None if there is no such file, or, with a `CacheWarning`, if what is in
         it is not what was written.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         return None
+    expected = (shape, False, np.dtype(dtype))
     try:
         with path.open("rb") as file:  # opened once: another process may put a new file in its place meanwhile
             np.lib.format.read_magic(file)
             header = np.lib.format.read_array_header_1_0(file)
-            if header != (shape, False, np.dtype(dtype)):
-                raise ValueError(f"{header[2]} {header[0]}, not {dtype} {shape}")
             values = np.memmap(file, dtype, "r", file.tell(), shape)
             file.seek(-TRAILER, os.SEEK_END)
-            stored = int.from_bytes(file.read(), "little")
-        if zlib.crc32(values.data) != stored:
-            raise ValueError("its checksum does not fit")
+            if header != expected or int.from_bytes(file.read(), "little") != zlib.crc32(values.data):
+                raise ValueError(f"it is not what was written, {dtype} {shape}")
+            return values
     except (OSError, ValueError, EOFError) as error:
         _warn(f"{path.name} in the cache is damaged and is computed again ({error}).")
         return None
-    return values
 
 
 def write_array(path: Path, shape: tuple[int, ...], dtype: str, parts: Iterable[np.ndarray]) -> np.ndarray | None:
@@ -74,34 +73,30 @@ def write_array(path: Path, shape: tuple[int, ...], dtype: str, parts: Iterable[
         The array, memory-mapped and read-only. None, with a `CacheWarning`, if it cannot be written, for example
         because the disk is full; nothing of it stays there then.
     """
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
-            temporary = file.name
-            header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            checksum = 0
-            for values in parts:
-                checksum = zlib.crc32(values.data, checksum)
-                file.write(values.data)
-            file.write(checksum.to_bytes(TRAILER, "little"))
-        os.replace(temporary, path)
+        _remove_abandoned(path.parent)
+        with tempfile.TemporaryDirectory(dir=path.parent, suffix=".part") as folder:
+            part, checksum = Path(folder, path.name), 0
+            with part.open("wb") as file:
+                header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                for values in parts:
+                    checksum = zlib.crc32(values.data, checksum)
+                    file.write(values.data)
+                file.write(checksum.to_bytes(TRAILER, "little"))
+            os.replace(part, path)
         return np.load(path, mmap_mode="r")
     except OSError as error:
         _warn(f"The cache cannot be written, so this is computed again next time ({error}).")
         return None
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
 
 
-def _remove_abandoned(path: Path) -> None:
-    for part in path.parent.glob(f"{path.stem}*.part"):
-        with contextlib.suppress(FileNotFoundError):  # its writer is done meanwhile
+def _remove_abandoned(folder: Path) -> None:
+    for part in folder.glob("*.part"):
+        with contextlib.suppress(OSError):  # its writer is done meanwhile
             if time.time() - part.stat().st_mtime > ABANDONED:
-                part.unlink()
+                shutil.rmtree(part)
 
 
 def _warn(message: str) -> None:

@@ -1,12 +1,11 @@
 """Does it pay to compute the frozen part of a network once? Multiplications and bytes, counted before any work."""
 
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from effnet_helpers import machine
 from effnet_helpers.data import ImageDataset
-from effnet_helpers.machine import cache_dir
 from effnet_helpers.models import block_names, block_of, count_multiply_adds, last_layer_below
 from effnet_helpers.runtime import keras
 
@@ -72,8 +71,7 @@ def plan_prefix(
     if isinstance(views, bool) or not isinstance(views, int) or views < 1:
         raise ValueError(f"views must be a whole number, 1 or more. Received: {views!r}")
     block = lowest_trainable_block(model)
-    free_gb = shutil.disk_usage(cache_dir()).free / 1e9
-    budget_gb = free_gb / 2 if budget_gb is None else budget_gb
+    budget_gb = machine.free_cache_gb() / 2 if budget_gb is None else budget_gb
     if block == block_names(model)[0]:
         return Plan(False, block, 1, 0.0, budget_gb, 1.0)
     views = 1 if augment is None else min(views, epochs)
