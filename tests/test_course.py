@@ -11,6 +11,7 @@ import threading
 import time
 from datetime import datetime
 from io import StringIO
+from pathlib import Path
 
 from effnet_helpers.course import CourseError, build, profiles, run
 from effnet_helpers.course.cli import app
@@ -26,6 +27,7 @@ import psutil
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -369,6 +371,38 @@ def test_seeds_run_side_by_side_except_where_they_measure_time(course):
 
 def test_seeds_are_whole_numbers(built):
     assert effnet("seeds", "1", "--seeds", "a", "--root", built).exit_code == 2
+
+
+# where the command is given
+
+
+def test_a_console_of_any_encoding_shows_every_name(course):
+    (course / "notebooks" / "09_猫.ipynb").touch()
+    result = CliRunner(charset="cp1252").invoke(app, ["build", "--check", "--root", str(course)])
+    assert r"09_\u732b.ipynb has no source" in result.stdout
+
+
+def test_an_error_of_the_system_is_one_sentence_with_the_path(course):
+    (course / "runs").write_text("a file where a folder should be")
+    result = effnet("run", "--root", course)
+    assert result.exit_code == 1
+    assert re.fullmatch(rf"effnet: {course}/runs/\S+: Not a directory\n", result.stderr)
+
+
+def test_a_table_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    result = effnet("audit", tmp_path / "not looked for", "--out", tmp_path / "file" / "new" / "a.csv")
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'file'} is no folder that can be written to" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_a_full_disk_is_named(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (9, 9)).save(tmp_path / name / "1.png")
+    result = effnet("audit", tmp_path, "--out", "/dev/full")
+    assert result.stderr == "effnet: /dev/full: No space left on device\n"
 
 
 # starting

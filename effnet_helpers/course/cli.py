@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,21 +19,46 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from effnet_helpers.course.execute import Outcome
 
-REFUSED, INTERRUPT = 2, 130
+FAILED, REFUSED, INTERRUPT = 1, 2, 130
 
 
 class _Commands(TyperGroup):
-    """Turns a refused request into its message and exit code 2, and Ctrl-C into exit code 130."""
+    """Ends a refused request, an error of the system and Ctrl-C in one sentence and an exit code of its own."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):  # names that the terminal cannot show are no reason to stop
+            stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **options)
 
     def invoke(self, ctx: typer.Context) -> Any:
         try:
             return super().invoke(ctx)
         except CourseError as error:
-            typer.echo(f"effnet: {error}", err=True)
-            raise typer.Exit(REFUSED) from None
+            code, sentence = REFUSED, str(error)
         except KeyboardInterrupt:
-            typer.echo("effnet: interrupted", err=True)
-            raise typer.Exit(INTERRUPT) from None
+            code, sentence = INTERRUPT, "interrupted"
+        except BrokenPipeError:  # as in `effnet … | head`, which ends without a word
+            raise
+        except OSError as error:
+            code = FAILED
+            sentence = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        typer.echo(f"effnet: {sentence}", err=True)
+        raise typer.Exit(code)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Refuses a file that cannot be written before the work for it begins; names it where the system does not."""
+    # Folders that are not there yet will be made in the first one that is.
+    folder = next(parent for parent in path.expanduser().absolute().parents if parent.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise CourseError(f"{path}: {folder} is no folder that can be written to")
+    try:
+        yield
+    except OSError as error:
+        if error.errno and not error.filename:
+            error.filename = str(path)
+        raise
 
 
 app = typer.Typer(
@@ -129,7 +157,6 @@ def build(
     """Builds notebooks/*.ipynb from notebooks/src/*.py, with the outputs of the quick profile."""
     from effnet_helpers.course import build as builder
     from effnet_helpers.course import profiles
-    from effnet_helpers.course.run import run_all
 
     console, root = Console(), root.resolve()
     sources = builder.sources(root)
@@ -142,7 +169,9 @@ def build(
         for problem in problems:
             console.print(problem, soft_wrap=True, markup=False, highlight=False)
         console.print(f"{len(chosen)} notebooks checked, {len(problems)} problems.", highlight=False)
-        raise typer.Exit(1 if problems else 0)
+        raise typer.Exit(FAILED if problems else 0)
+    from effnet_helpers.course.run import run_all
+
     # One after the other, since the seconds that they print are committed.
     workdir = root / "runs" / "build"
     work = {source.stem: functools.partial(builder.build, source, workdir) for source in chosen}
@@ -157,7 +186,7 @@ def check(profile: Profile = "quick", root: Root = ROOT) -> None:
     except ImportError as error:  # not there, or a library that does not load
         name = (error.name or "numpy").partition(".")[0]
         typer.echo(f"effnet: even this check needs {name}, which does not load ({error}): pip install {name}")
-        raise typer.Exit(1) from None
+        raise typer.Exit(FAILED) from None
     from effnet_helpers.course.check import needs, table
 
     root = root.resolve()
@@ -165,7 +194,7 @@ def check(profile: Profile = "quick", root: Root = ROOT) -> None:
     console = Console()
     console.print(table(report))
     console.print(report.summary, highlight=False)
-    raise typer.Exit(0 if report.can_run else 1)
+    raise typer.Exit(0 if report.can_run else FAILED)
 
 
 @app.command()
@@ -180,12 +209,14 @@ def audit(
     from effnet_helpers.data import audit as audit_pictures
 
     console = Console()
-    try:
-        with count_progress("reading", console) as progress:
-            result = audit_pictures(path, progress=progress)
-    except ValueError as error:
-        raise CourseError(str(error)) from None
-    result.to_csv(out)
+    with _writing(out):
+        try:
+            with count_progress("reading", console) as progress:
+                result = audit_pictures(path, progress=progress)
+        except ValueError as error:
+            raise CourseError(str(error)) from None
+        out.parent.mkdir(parents=True, exist_ok=True)
+        result.to_csv(out)
     if len(result.findings):
         console.print(audit_table(result.summary))
     console.print(f"{result.headline}. All of them: {out}", soft_wrap=True, markup=False, highlight=False)
@@ -206,11 +237,12 @@ def predict(
     from effnet_helpers.course.predict import predict as predict_pictures
 
     try:
-        summary = predict_pictures(model, paths, out, batch_size, Console())
+        with _writing(out):
+            summary = predict_pictures(model, paths, out, batch_size, Console())
     except ValueError as error:
         raise CourseError(str(error)) from None
     if not any(summary.counts.values()):
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 @app.command("clean-cache")
@@ -227,4 +259,4 @@ def clean_cache() -> None:
 
 def _exit_1_unless_ok(runs: Iterable[Iterable[Outcome]]) -> None:
     if any(outcome.status != "ok" for outcomes in runs for outcome in outcomes):
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
