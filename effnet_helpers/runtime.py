@@ -1,4 +1,4 @@
-"""The machine under the course: a quiet start of TensorFlow, seeds, what this computer is.
+"""A quiet start of TensorFlow, seeds, and what a run ran on.
 
 TensorFlow's native libraries write to file descriptor 2 while they load and when they first look for devices, whatever
 the log level, and a notebook shows all of it. Importing this module loads TensorFlow and Keras with the lines that
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import numbers
 import os
 import platform
 import re
@@ -20,8 +21,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from effnet_helpers import machine, records
-
-import numpy as np
 
 # Lines of a normal start. Matched by their message, since the prefix (date, level, thread) differs between versions.
 HARMLESS_START_UP_LINES = tuple(
@@ -44,6 +43,39 @@ HARMLESS_START_UP_LINES = tuple(
         r"computation placer already registered\. Please check linkage",
     )
 )
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A graphics processor.
+
+    Attributes:
+        name: As its maker calls it.
+        compute_capability: The version of NVIDIA's instruction set, such as (8, 9); None if it is of another maker.
+    """
+
+    name: str
+    compute_capability: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run ran on; memory in GB (2**30 bytes), one name for each GPU."""
+
+    system: str
+    python: str
+    tensorflow: str
+    keras: str
+    cores: int
+    memory_gb: float
+    gpus: tuple[str, ...]
+
+    def __str__(self) -> str:
+        gpus = f"GPU {', '.join(self.gpus)}" if self.gpus else "no GPU"
+        return (
+            f"Python {self.python}, TensorFlow {self.tensorflow} and Keras {self.keras} on {self.system} "
+            f"with {self.cores} CPU cores, {self.memory_gb:.0f} GB of memory and {gpus}."
+        )
 
 
 @contextlib.contextmanager
@@ -92,7 +124,7 @@ def set_seed(seed: int) -> None:
     Raises:
         ValueError: If `seed` is not such an integer.
     """
-    is_integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    is_integer = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
     records.expect(is_integer and 0 <= seed < 2**32, "seed", seed, "an integer from 0 to 4294967295")
     keras.utils.set_random_seed(int(seed))
 
@@ -112,7 +144,7 @@ def describe() -> Machine:
 
 
 def first_gpu() -> Gpu | None:
-    """The GPU that TensorFlow computes on unless told otherwise; None without one."""
+    """Returns the GPU that TensorFlow computes on unless told otherwise; None without one."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return None
@@ -124,34 +156,6 @@ def _flush_stderr() -> None:
     """Flushes `sys.stderr`, which is None under `pythonw`, so that its text stays in order with the descriptor's."""
     if sys.stderr is not None:
         sys.stderr.flush()
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """A GPU: its name, and the version of NVIDIA's instruction set, such as (8, 9); None if it is of another maker."""
-
-    name: str
-    compute_capability: tuple[int, int] | None
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a run ran on; memory in GB (2**30 bytes), one name per GPU."""
-
-    system: str
-    python: str
-    tensorflow: str
-    keras: str
-    cores: int
-    memory_gb: float
-    gpus: tuple[str, ...]
-
-    def __str__(self) -> str:
-        gpus = f"GPU {', '.join(self.gpus)}" if self.gpus else "no GPU"
-        return (
-            f"Python {self.python}, TensorFlow {self.tensorflow} and Keras {self.keras} on {self.system} "
-            f"with {self.cores} CPU cores, {self.memory_gb:.0f} GB of memory and {gpus}."
-        )
 
 
 # Matplotlib announces on its first import ever that it looks through the installed fonts.

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from effnet_helpers import machine, records, runtime
+from effnet_helpers import runtime
 
 import keras
 import numpy as np
@@ -92,14 +92,9 @@ def test_start_survives_a_failing_import_and_shows_why(noisy_tensorflow):
     assert "oneDNN" not in run.stderr
 
 
-def test_real_start_and_first_operation_are_silent():
-    run = run_python("from effnet_helpers import runtime; import tensorflow as tf; print(int(tf.reduce_sum([1, 2])))")
-    assert (run.stdout, run.stderr) == ("3\n", "")
-
-
 def test_notebook_start_is_silent_and_records_leave_their_mime(run_cells):
     start, record, planted, pause = run_cells(
-        "from effnet_helpers import runtime\nimport tensorflow as tf\nx = tf.zeros(3) + 1",
+        "from effnet_helpers import records, runtime\nimport tensorflow as tf\nx = tf.zeros(3) + 1",
         "records.record('val_accuracy', 0.81253)",
         f"import os\nwith runtime.filtered_stderr():\n    written = os.write(2, {(UNKNOWN + KNOWN).encode()!r})",
     ).cells
@@ -165,44 +160,3 @@ def test_machine_names_its_gpus():
         "Python 3.12.1, TensorFlow 2.21.0 and Keras 3.15.1 on Linux x86_64 with 8 CPU cores, 31 GB of memory and "
         "GPU NVIDIA L4, NVIDIA L4."
     )
-
-
-def test_check():
-    records.expect(True, "epochs", 3, "a positive integer")
-    with pytest.raises(ValueError, match=r"^epochs: expected a positive integer\. Received: 'three'$"):
-        records.expect(False, "epochs", "three", "a positive integer")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.81253, "0.8125"),
-        (1e-5, "0.00001"),
-        (51234.5, "51230"),
-        (3, "3"),
-        ("B0", "B0"),
-        (True, "True"),
-        (np.float32(0.5), "0.5"),
-    ],
-)
-def test_record_prints_outside_a_notebook(capsys, value, text):
-    records.record("figure", value)
-    assert capsys.readouterr().out == f"figure = {text}\n"
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan"), None, [1], np.zeros(2), 1j])
-def test_record_refuses_values_that_are_no_figure(value):
-    with pytest.raises(ValueError, match=r"record 'x': expected a finite number, a string or a truth value"):
-        records.record("x", value)
-
-
-@pytest.mark.parametrize("name", ["val accuracy", "", "1st", 3])
-def test_record_refuses_names_that_are_no_identifier(name):
-    with pytest.raises(ValueError, match="name of a record: expected a Python identifier"):
-        records.record(name, 1)
-
-
-def test_cache_dir_is_the_one_asked_for(monkeypatch, tmp_path):
-    monkeypatch.setenv("EFFNET_CACHE", str(tmp_path / "new" / "cache"))
-    assert machine.cache_dir() == (tmp_path / "new" / "cache").resolve()
-    assert machine.cache_dir().is_dir()
