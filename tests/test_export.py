@@ -308,6 +308,48 @@ def test_a_damaged_export_is_refused(copied):
         export.open_classifier(path)
 
 
+# what is replaced
+
+
+def files_below(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("stray", ["colours/thesis.txt", "colours/variables/notes", "colours.json", "colours"])
+def test_an_export_to_where_files_of_the_user_lie_changes_none(exported, tmp_path, stray):
+    (tmp_path / stray).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / stray).write_text("three years")
+    for _ in range(2):
+        with pytest.raises(
+            ValueError, match=r"^colours\S* was not written .* Take another name\. Received: '.*colours'"
+        ):
+            exported()
+        assert files_below(tmp_path) == {stray: b"three years"}
+
+
+def test_an_earlier_export_is_replaced_but_not_with_a_file_of_the_user_in_it(exported, tmp_path):
+    (tmp_path / "colours").mkdir()
+    exported()
+    pattern = tmp_path / "colours" / "saved_model.pb"
+    pattern.write_bytes(b"older")
+    exported()
+    whole = pattern.read_bytes()
+    assert whole != b"older"
+    (tmp_path / "colours" / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"colours and colours\.json was not written"):
+        exported()
+    assert (tmp_path / "colours" / "notes.txt").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["colours", "colours.json"]
+
+
+def test_an_export_names_no_path_of_the_machine(done):
+    for one in done.values():
+        content = b"".join(files_below(one.path).values()) if one.path.is_dir() else one.path.read_bytes()
+        content += contract.contract_path(one.path).read_bytes()
+        for place in (one.path.parent, ROOT):
+            assert str(place).encode() not in content
+
+
 # company
 
 

@@ -1,14 +1,18 @@
 """Saved models that cannot be used: each is refused with one message that says why and what helps."""
 
+import errno
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 from effnet_helpers import models
 
 import keras
 import pytest
 from tiny import tiny_classifier
+
+GOLDEN = Path(__file__).parent / "golden" / "0.1.0"
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +35,61 @@ def copied(saved, tmp_path):
         path.with_suffix(".json").write_text(json.dumps({name: value for name, value in card.items() if value != ...}))
 
     return path, change
+
+
+def save(path):
+    models.save(tiny_classifier(3), path, class_names=["birds", "cats", "dogs"], resize_mode="crop", variant="Lite0")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("mine.json", "{}"), ("mine.json", (GOLDEN / "exported.json").read_text()), ("mine.keras", "of another program")],
+)
+def test_what_is_no_saved_model_is_not_replaced(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(
+        ValueError, match=rf"^{name} was not written .* a saved model .* Take another name\. Received: "
+    ):
+        save(tmp_path / "mine.keras")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == content
+
+
+def test_a_save_that_fails_leaves_the_model_before(copied, monkeypatch):
+    path, _ = copied
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+
+    def full(model, target):
+        Path(target).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "save", full)
+        with pytest.raises(OSError, match="No space left"):
+            save(path)
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
+    save(path)
+    assert path.read_bytes() != before["copy.keras"]
+    models.load(path)
+
+
+def test_a_saved_model_names_no_path_of_the_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    card = models.save(
+        tiny_classifier(2),
+        "~/deep/m.keras",
+        class_names=["a", "b"],
+        resize_mode="pad",
+        variant="Lite0",
+        weights=str(tmp_path / "weights.pth"),
+    )
+    assert card.weights == "weights.pth"
+    with zipfile.ZipFile(tmp_path / "deep" / "m.keras") as archive:
+        content = b"".join(archive.read(name) for name in archive.namelist())
+    content += (tmp_path / "deep" / "m.json").read_bytes()
+    for place in (tmp_path, Path.cwd(), Path(models.__file__).parents[1]):
+        assert str(place).encode() not in content
+    assert models.load("~/deep/m.keras")[1] == card
 
 
 def test_a_model_without_its_card_is_refused(copied):

@@ -24,7 +24,7 @@ from packaging.version import Version
 PACKAGE = ROOT / "effnet_helpers"
 # Lowest first; a room imports from lower floors, and from itself.
 FLOORS = (
-    {"records"},
+    {"records", "outputs"},
     {"variants", "imagenet", "specs"},
     {"machine"},
     {"runtime"},

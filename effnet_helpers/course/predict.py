@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from effnet_helpers import export, plotting
+from effnet_helpers import export, outputs, plotting
 from effnet_helpers.course.display import count_progress
 from effnet_helpers.data import printable
 from effnet_helpers.models import ModelCard
@@ -33,10 +33,15 @@ def predict(model_path: Path, paths: Sequence[Path], out: Path, batch_size: int,
         The summary that was shown.
 
     Raises:
-        ValueError: If the model or a path cannot be used, or `out` has another ending.
+        ValueError: If the model or a path cannot be used, `out` has another ending, or something that is no earlier
+            output of this command is where one of the two belongs.
     """
+    out = out.expanduser()
+    sheet = out.with_suffix(".png")
     if out.suffix.lower() != ".csv":
         raise ValueError(f"The table's name must end in .csv. Received: {str(out)!r}")
+    outputs.check_free(export.PREDICTIONS, out)
+    outputs.check_free(outputs.CONTACT_SHEET, sheet)
     found = export.find_pictures(paths)
     classify, card = export.open_classifier(model_path)
     with count_progress("predicting", console) as progress:
@@ -46,13 +51,12 @@ def predict(model_path: Path, paths: Sequence[Path], out: Path, batch_size: int,
     console.print(_table(summary))
     for line in _sentences(summary, found, out):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
-    sheet = out.with_suffix(".png")
     images, titles = _least_certain(summary, found, card)
     if images:
         plotting.contact_sheet(images, titles, sheet, heading="Least certain first, as the model sees them")
         console.print(f"The {len(images)} least certain: {sheet}", soft_wrap=True, markup=False, highlight=False)
-    else:
-        sheet.unlink(missing_ok=True)  # of an earlier run
+    elif outputs.CONTACT_SHEET.is_own(sheet):  # of an earlier run
+        sheet.unlink()
     return summary
 
 

@@ -14,6 +14,7 @@ from effnet_helpers.export.convert import (
     to_litert,
 )
 from effnet_helpers.export.predict import (
+    PREDICTIONS,
     Found,
     Summary,
     find_pictures,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from effnet_helpers import models
+from effnet_helpers import models, outputs
 from effnet_helpers.export.runners import FORMATS, runner
 from effnet_helpers.models import ModelCard
 
 import numpy as np
+
+SAVED_MODEL_PART = re.compile(r"(saved_model|fingerprint)\.pb|assets|variables(/variables\.(index|data-\d+-of-\d+))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +68,27 @@ def open_classifier(path: str | Path) -> tuple[Callable[[np.ndarray], np.ndarray
         raise ValueError(f"Beside an exported model lies its contract. Missing: {beside.name}. Received: {str(path)!r}")
     contract = models.read_card(beside, Contract)
     size, classes = contract.image_size, len(contract.class_names)
-    is_its_format = contract.format in FORMATS and FORMATS[contract.format].suffix == path.suffix
-    if not is_its_format or (size, classes) != (served.input.shape[1], served.output.shape[-1]):
+    if not _has_ending(contract, path) or (size, classes) != (served.input.shape[1], served.output.shape[-1]):
         raise ValueError(
             f"{beside.name} does not belong to {path.name}: it says {contract.format}, {size} pixels and {classes} "
             f"classes. Received: a model of input {served.input.shape} and output {served.output.shape}"
         )
     return served, contract
+
+
+def _has_ending(contract: Contract, path: Path) -> bool:
+    return contract.format in FORMATS and FORMATS[contract.format].suffix == path.suffix
+
+
+def _is_export(path: Path) -> bool:
+    try:
+        contract = models.read_card(contract_path(path), Contract)
+    except (OSError, ValueError):
+        return path.is_dir() and not any(path.iterdir()) and not contract_path(path).exists()
+    if path.is_dir():
+        parts = [part.relative_to(path).as_posix() for part in path.rglob("*")]
+        return contract.format == "saved_model" and all(map(SAVED_MODEL_PART.fullmatch, parts))
+    return not path.exists() or (path.is_file() and _has_ending(contract, path))
+
+
+EXPORT = outputs.Kind("an exported model with its contract", _is_export)

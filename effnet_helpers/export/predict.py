@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from effnet_helpers import preprocessing
+from effnet_helpers import outputs, preprocessing
 from effnet_helpers.data import extract_archive, list_pictures, scan_file
 from effnet_helpers.models import ModelCard
 
@@ -27,6 +27,15 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 PLAIN = ("hidden", "other_file")  # what is met in every folder and nobody takes for a picture
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".tbz2", ".xz", ".txz")
+COLUMNS = ("file", "predicted", "probability", "problem")  # of each table, with those of the classes before the last
+
+
+def _is_table(path: Path) -> bool:
+    *first, last = outputs.csv_header(path) or [""]
+    return (*first[:3], last) == COLUMNS and all(name.startswith("p_") for name in first[3:])
+
+
+PREDICTIONS = outputs.Kind("a table of predictions", _is_table)
 
 
 @dataclass(frozen=True)
@@ -36,8 +45,9 @@ class Found:
     Attributes:
         files: Where each can be read.
         names: What to call each: its path as it was given, or within the folder or archive that was given.
-        others: `(name, reason)` of what was passed over and may be a picture: by its content though not by its name, or
-            because it could not be unpacked safely. Hidden files and files of other kinds are not among them.
+        others: `(name, reason)` of what was passed over and may be a picture: by its content though not by its name,
+            because it could not be unpacked safely, or because an earlier prediction wrote it. Hidden files and files
+            of other kinds are not among them.
     """
 
     files: tuple[Path, ...]
@@ -72,6 +82,8 @@ class Summary:
 def find_pictures(paths: Sequence[str | os.PathLike]) -> Found:
     """Finds the pictures to predict.
 
+    What an earlier prediction wrote, a table or a contact sheet, is no picture to predict.
+
     Args:
         paths: Folders, which are walked; archives (zip, tar), which are unpacked into the cache and walked; and files,
             which are taken for pictures whatever their name. A leading `~` is understood.
@@ -91,14 +103,17 @@ def find_pictures(paths: Sequence[str | os.PathLike]) -> Found:
             archive = extract_archive(place)
             place = archive.root
             others += [(str(path / name), reason) for name, reason in archive.skipped]
+        below = [(place, path)]
         if place.is_dir():
             pictures, passed_over = list_pictures(place)
-            files += [place / name for name in pictures]
-            names += [str(path / name) for name in pictures]
+            below = [(place / name, path / name) for name in pictures]
             others += [(str(path / other.name), other.reason) for other in passed_over if other.trait not in PLAIN]
-        else:
-            files.append(place)
-            names.append(str(path))
+        for file, name in below:
+            if outputs.CONTACT_SHEET.is_own(file) or PREDICTIONS.is_own(file):
+                others.append((str(name), "written by an earlier prediction"))
+            else:
+                files.append(file)
+                names.append(str(name))
     if not files:
         raise ValueError(f"There are no pictures in it. Received: {', '.join(str(path) for path in paths)!r}")
     return Found(tuple(files), tuple(names), tuple(others))
@@ -140,8 +155,8 @@ def predict_to_csv(
 ) -> Summary:
     """Predicts the class of each picture and writes the table of `predict_files` as CSV, batch by batch.
 
-    The file appears under its name once it is whole, and replaces one that is there. In it, what is not UTF-8 in a name
-    is escaped.
+    The file appears under its name once it is whole, and replaces an earlier table there. In it, what is not UTF-8 in a
+    name is escaped.
 
     Args:
         predict: A classifier, from `open_classifier`.
@@ -154,17 +169,14 @@ def predict_to_csv(
 
     Returns:
         A `Summary`.
+
+    Raises:
+        ValueError: If there is something else at the path.
     """
     path = _place(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    tables = _tables(predict, card, found.files, found.names, batch_size)
-    try:
-        summary = _summarize(_written(tables, partial), card, len(found.files), least_certain, progress)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return summary
+    with outputs.replacing(PREDICTIONS, path) as folder:
+        tables = _written(_tables(predict, card, found.files, found.names, batch_size), folder / path.name)
+        return _summarize(tables, card, len(found.files), least_certain, progress)
 
 
 def read_pixels(card: ModelCard, path: str | os.PathLike) -> np.ndarray:
@@ -218,8 +230,8 @@ def _table(
 
 
 def _written(tables: Iterable[pd.DataFrame], path: Path) -> Iterator[pd.DataFrame]:
-    """Passes tables on and writes them to one CSV file."""
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    """Passes tables on and writes them to one CSV file, which begins with the mark by which Excel knows UTF-8."""
+    with path.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
         for table in tables:
             table.to_csv(file, index=False, header=file.tell() == 0, float_format="%.6g", lineterminator="\n")
             yield table

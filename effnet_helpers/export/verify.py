@@ -7,15 +7,12 @@ runs on phones too.
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import os
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from effnet_helpers.export.contract import Contract, contract_path
+from effnet_helpers import outputs
+from effnet_helpers.export.contract import EXPORT, Contract, contract_path
 from effnet_helpers.export.convert import convert_classifier
 from effnet_helpers.export.runners import FORMATS, Runner, runner, why_unavailable
 from effnet_helpers.models import ModelCard, float32_copy
@@ -108,7 +105,7 @@ def export(
     Args:
         model: A flat classifier of this package, from pixels in [0, 255] to probabilities.
         path: Where to: ends in ".tflite" for "litert", in ".onnx" for "onnx", and is a folder's name without ending
-            for "saved_model". What is there already is replaced, once the new file has proved itself.
+            for "saved_model". An earlier export of the same format is replaced, once the new one has proved itself.
         card: Of the model, as `models.save` and `models.load` return it.
         images: Float pixels (images, image_size, image_size, 3) in [0, 255] to compare the answers on. Take images
             like those it will serve, and none of `representative`.
@@ -124,7 +121,8 @@ def export(
         shapes of input and output, the comparison, and the versions that wrote it.
 
     Raises:
-        ValueError: If an argument does not fit; the message says which.
+        ValueError: If an argument does not fit, or there is something at the path, or where the contract belongs, that
+            is no earlier export; the message says which.
         ImportError: If a package is missing; the message says which extra installs it.
         ParityError: If the answers differ by more than the bound. Nothing is written then.
     """
@@ -134,20 +132,14 @@ def export(
     # Mixed precision rounds by itself, which is not the exported file's fault.
     is_mixed = any(layer.compute_dtype != "float32" for layer in model.layers)
     reference = float32_copy(model) if is_mixed else model
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
-        unproven = Path(folder) / path.name
+    with outputs.replacing(EXPORT, path, contract_path(path)) as folder:
+        unproven = folder / path.name
         convert_classifier(model, unproven, format, precision, representative)
         served = runner(unproven)
         parity = compare_probabilities(reference.predict(images, verbose=0), served(images))
         if not (parity.largest_difference <= bound.difference and parity.agreement >= bound.agreement):
             raise ParityError(_refusal(format, precision, parity, bound))
-        contract = _contract(card, format, precision, served, parity, bound)
-        contract_path(unproven).write_text(json.dumps(asdict(contract), indent=2) + "\n")
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(unproven, path)
-        os.replace(contract_path(unproven), contract_path(path))
+        _contract(card, format, precision, served, parity, bound).write(contract_path(unproven))
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return Exported(path, format, precision, sum(file.stat().st_size for file in files) / 1e6, parity)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from effnet_helpers import records
+from effnet_helpers import outputs, records
 from effnet_helpers.plotting import style
 from effnet_helpers.plotting.style import ORANGE, SKY, styled
 
@@ -86,11 +87,16 @@ def contact_sheet(
     Args:
         images: Pixels `(height, width, 3)` in [0, 255], of any sizes.
         titles: One an image.
-        path: Where to write; a file that is there is replaced.
+        path: Where to write; an earlier contact sheet is replaced.
         columns: Images a row.
         heading: What the images are.
+
+    Raises:
+        ValueError: If there is something else at the path.
     """
-    style.save(*_grid(images, titles, columns, heading, None), path)
+    path = Path(path).expanduser()
+    with outputs.replacing(outputs.CONTACT_SHEET, path) as folder:
+        style.save(*_grid(images, titles, columns, heading, None), folder / path.name, outputs.SOFTWARE)
 
 
 def _grid(

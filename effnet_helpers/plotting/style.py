@@ -10,7 +10,6 @@ import base64
 import io
 import os
 import warnings
-from pathlib import Path
 
 from effnet_helpers import records
 
@@ -57,24 +56,21 @@ def show(fig: Figure, alt: str) -> None:
         plt.close(fig)
 
 
-def save(fig: Figure, alt: str, path: str | os.PathLike) -> None:
+def save(fig: Figure, alt: str, path: str | os.PathLike, software: str | None = None) -> None:
     """Writes a figure as a PNG file whose description is its alternative text, then closes it.
 
     Args:
         fig: A Matplotlib figure.
         alt: What the figure shows and its main values, in words.
-        path: Where to write; a file that is there is replaced once the new one is whole.
+        path: Where to write; what is there is replaced.
+        software: What the file says that it was written by.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph")  # file names may hold letters that the font does not
-            fig.savefig(partial, format="png", metadata={"Software": None, "Description": alt})
-        os.replace(partial, path)
+            fig.savefig(path, format="png", metadata={"Software": software, "Description": alt})
     finally:
         plt.close(fig)
-        partial.unlink(missing_ok=True)
 
 
 def _png(fig: Figure) -> bytes:

@@ -158,7 +158,7 @@ def to_litert(serve: Serve, precision: str = "float32", representative: np.ndarr
 # %%
 with export.quiet_converters():
     content = to_litert(serve)
-first = folder / "first.tflite"
+first = Path(temporary.name) / "first.tflite"
 first.write_bytes(content)
 print(f"{first.name}: {len(content) / 1e6:.1f} MB, {keras_file.name}: {keras_file.stat().st_size / 1e6:.1f} MB")
 

@@ -1,0 +1,83 @@
+"""The JSON card beside a model: what its user must know, and what a file of another version is refused for."""
+
+import importlib.metadata
+import json
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import ClassVar
+
+from effnet_helpers.preprocessing import RESIZE_MODES, check_size
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a saved model needs to be used on pictures, kept in a JSON file beside it.
+
+    Attributes:
+        class_names: In the order of the model's outputs.
+        image_size: Side of the square input in pixels.
+        resize_mode: "crop", "pad" or "squash": how pictures were brought to that size; see `preprocessing.resize`.
+        variant: Which EfficientNet.
+        weights: What the backbone started from.
+        pixel_range: What the model's input must span.
+        versions: Of the libraries that wrote it.
+    """
+
+    NOUN: ClassVar[str] = "the card of a saved model"
+    class_names: tuple[str, ...]
+    image_size: int
+    resize_mode: str
+    variant: str
+    weights: str
+    pixel_range: tuple[int, int] = (0, 255)
+    versions: dict[str, str] | None = None
+
+    def version(self, package: str) -> str:
+        """Returns the version of a package that wrote it, in words where it does not say."""
+        return str((self.versions or {}).get(package, "of unknown version"))
+
+    def write(self, path: Path) -> None:
+        """Writes the card as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="ascii")
+
+
+def read_card(path: Path, kind: type[ModelCard] = ModelCard) -> ModelCard:
+    """Reads the JSON file beside a model.
+
+    Args:
+        path: The file.
+        kind: `ModelCard`, or the subclass of it that the file holds.
+
+    Raises:
+        ValueError: If the file holds something else, or says what this version does not understand.
+    """
+    known = {field.name: field for field in fields(kind)}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("it holds no fields")
+        if missing := [name for name, field in known.items() if field.default is MISSING and name not in values]:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        unknown = sorted(values.keys() - known)
+        lists_as_tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        card = kind(**{name: value for name, value in lists_as_tuples.items() if name in known})
+        _check_card(card)
+    except ValueError as error:
+        raise ValueError(f"{path.name} is not {kind.NOUN} ({error}). Received: {str(path)!r}") from error
+    if unknown:
+        written, installed = card.version("effnet-helpers"), importlib.metadata.version("effnet-helpers")
+        raise ValueError(
+            f"{path.name} was written by effnet-helpers {written} and says what effnet-helpers {installed} does not "
+            f"understand: {', '.join(unknown)}. Update effnet-helpers to use this model. Received: {str(path)!r}"
+        )
+    return card
+
+
+def _check_card(card: ModelCard) -> None:
+    check_size(card.image_size)
+    if not (isinstance(card.class_names, tuple) and all(isinstance(name, str) for name in card.class_names)):
+        raise ValueError(f"class_names must be a list of texts. Received: {card.class_names!r}")
+    if card.resize_mode not in RESIZE_MODES:
+        raise ValueError(f"resize_mode must be one of {', '.join(RESIZE_MODES)}. Received: {card.resize_mode!r}")
+    if not isinstance(card.versions, dict | None):
+        raise ValueError(f"versions must be a table of names and versions. Received: {card.versions!r}")

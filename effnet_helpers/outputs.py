@@ -1,0 +1,112 @@
+"""What this package writes: at once and whole, and never in the place of what it did not write as that very output."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SOFTWARE = "effnet-helpers"
+"""What a contact sheet says in its PNG text `Software`."""
+
+LONGEST_HEADER = 2**20  # bytes: that of a table of predictions names every class
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of output.
+
+    Attributes:
+        noun: What to call it, such as "a table of predictions".
+        is_own: Says of what is at a path whether this package wrote it as this kind of output.
+    """
+
+    noun: str
+    is_own: Callable[[Path], bool]
+
+
+def check_free(kind: Kind, *paths: Path) -> None:
+    """Refuses to write where something is that is not an earlier output of the same kind.
+
+    Args:
+        kind: What is to be written.
+        paths: Where its files belong. The first is the one that `kind.is_own` is asked about.
+
+    Raises:
+        ValueError: If there is something else at one of the paths.
+    """
+    there = [path for path in paths if os.path.lexists(path)]
+    if there and (any(path.is_symlink() for path in there) or not kind.is_own(paths[0])):
+        raise ValueError(
+            f"{' and '.join(path.name for path in there)} was not written by this package as {kind.noun}, so it stays. "
+            f"Take another name. Received: {str(paths[0])!r}"
+        )
+
+
+@contextmanager
+def replacing(kind: Kind, *paths: Path) -> Iterator[Path]:
+    """Gives a folder to write to; what is in it takes its place when all went well, at once and whole.
+
+    Whatever goes wrong before, a full disk or Ctrl-C, leaves what was there.
+
+    Args:
+        kind: What is to be written.
+        paths: Where its files, or folders, belong: all in one folder, which is made if there is none.
+
+    Yields:
+        An empty folder on the same disk. Each file is to be written into it under the name of its path.
+
+    Raises:
+        ValueError: If there is something else at one of the paths; see `check_free`.
+    """
+    check_free(kind, *paths)
+    parent = paths[0].parent
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".effnet-", dir=parent, ignore_cleanup_errors=True) as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
+        new.mkdir()
+        yield new
+        check_free(kind, *paths)
+        for path in paths:
+            if path.is_dir():  # a folder is not replaced by one call: out of the way, and back if the other will not go
+                os.replace(path, old)
+            try:
+                os.replace(new / path.name, path)
+            except BaseException:
+                if old.exists():
+                    os.replace(old, path)
+                raise
+
+
+def csv_header(path: Path) -> list[str]:
+    """Returns the first row of a file whose name ends in .csv; an empty list of any other and of one without."""
+    try:
+        text = _beginning(path, ".csv", LONGEST_HEADER).decode("utf-8-sig", "replace")
+        return next(csv.reader(io.StringIO(text, newline="")), [])
+    except csv.Error:
+        return []
+
+
+def _is_contact_sheet(path: Path) -> bool:
+    head = _beginning(path, ".png", 512)
+    by_version_0_1 = b"Description\0" in head and b"Least certain first, as the model sees them" in head
+    return head.startswith(b"\x89PNG") and (b"Software\0" + SOFTWARE.encode() in head or by_version_0_1)
+
+
+def _beginning(path: Path, ending: str, size: int) -> bytes:
+    """Returns the first bytes of a file with an ending; none of any other, and of what cannot be read."""
+    try:
+        if path.suffix.lower() == ending and path.is_file():  # a pipe would wait for a writer forever
+            with path.open("rb") as file:
+                return file.read(size)
+    except OSError:
+        pass
+    return b""
+
+
+CONTACT_SHEET = Kind("a contact sheet", _is_contact_sheet)
