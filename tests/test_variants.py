@@ -1,5 +1,7 @@
 """The family's facts against the networks that are built, and against an independent count."""
 
+import math
+
 from effnet_helpers import models
 from effnet_helpers.models.blocks import stochastic_depth_layers
 from effnet_helpers.variants import VARIANTS, Variant, get_variant
@@ -21,19 +23,20 @@ TOTAL_PARAMETERS = {
     "Lite1": 5_470_344,
     "Lite2": 6_150_168,
 }
+PUBLISHED_DROP_CONNECT_RATE = 0.2
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request):
+    return get_variant(request.param)
 
 
 @pytest.fixture(scope="module")
-def classifiers():
-    return {name: models.build_imagenet_classifier(name, weights=None) for name in VARIANTS}
-
-
-@pytest.fixture
-def backbone(classifiers, name):
-    """A classifier without its top, whose layers it shares: all of them train again afterwards."""
-    yield keras.Model(classifiers[name].input, classifiers[name].get_layer("top_activation").output)
-    for layer in classifiers[name].layers:  # a model that is trainable already does not pass this on
-        layer.trainable = True
+def classifier(variant):
+    """Built once for all tests of a variant, with zeros for random weights, which take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.initializers.VarianceScaling, "__call__", lambda self, *args, **_: keras.ops.zeros(*args))
+        return models.build_imagenet_classifier(variant.name, weights=None)
 
 
 def independent_multiply_adds(variant: Variant) -> int:
@@ -59,58 +62,51 @@ def independent_multiply_adds(variant: Variant) -> int:
     return total + side * side * channels * top + top * 1000
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_multiply_adds_equal_an_independent_count_and_come_near_the_published(classifiers, name):
-    counted = models.count_multiply_adds(classifiers[name])
-    assert counted == independent_multiply_adds(get_variant(name))
-    assert counted == pytest.approx(get_variant(name).published_multiply_adds, rel=0.06)
+def test_multiply_adds_equal_an_independent_count_and_come_near_the_published(classifier, variant):
+    counted = models.count_multiply_adds(classifier)
+    assert counted == independent_multiply_adds(variant)
+    assert counted == pytest.approx(variant.published_multiply_adds, rel=0.06)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_stochastic_depth_rises_linearly_with_depth(classifiers, name):
-    model = classifiers[name]
-    blocks = [block for block in models.block_names(model) if block.startswith("block")]
-    rates = {
-        models.block_of(layer): getattr(layer, "full_rate", layer.rate) for layer in stochastic_depth_layers(model)
-    }
-    assert rates
-    for block, rate in rates.items():
-        assert rate == pytest.approx(models.DROP_CONNECT_RATE * blocks.index(block) / len(blocks))
+def test_stochastic_depth_rises_linearly_with_depth(classifier):
+    blocks = [block for block in models.block_names(classifier) if block.startswith("block")]
+    layers = stochastic_depth_layers(classifier)
+    assert layers
+    for layer in layers:  # unfreezing sets the rate, and keeps the one that it was built with
+        expected = PUBLISHED_DROP_CONNECT_RATE * blocks.index(models.block_of(layer)) / len(blocks)
+        assert getattr(layer, "full_rate", layer.rate) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_unfreezing_takes_whole_blocks_of_every_variant(backbone, name):
+def test_unfreezing_takes_whole_blocks(classifier, variant):
+    backbone = keras.Model(classifier.input, classifier.get_layer("top_activation").output)
     model = models.add_head(backbone, 3)
     blocks = models.block_names(model)
     assert (blocks[:2], blocks[-2][:-1], blocks[-1]) == (["stem", "block1a"], "block7", "top")
     by_number = models.unfreeze_blocks(model, last=3)
     assert list(by_number.index[by_number["trains"]]) == [*blocks[-3:], "head"]
-    by_name = models.unfreeze_blocks(model, from_block=blocks[-3])
-    assert by_name.equals(by_number)
+    assert models.unfreeze_blocks(model, from_block=blocks[-3]).equals(by_number)
     for layer in model.layers:
         block, is_norm = models.block_of(layer), isinstance(layer, keras.layers.BatchNormalization)
         if block and layer.weights:
             assert bool(layer.trainable_weights) == (block in blocks[-3:] and not is_norm), layer.name
     counted = by_number["trainable"].sum() + by_number["frozen"].sum()
-    normalization = 7 if not name.startswith("Lite") else 0
-    assert counted == model.count_params() - normalization
+    assert counted == model.count_params() - (0 if variant.is_lite else 7)  # less its normalization
+    for layer in classifier.layers:  # a model that is trainable already does not pass this on
+        layer.trainable = True
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_parameters_equal_the_published(classifiers, name):
-    counted = classifiers[name].count_params()
-    assert counted == TOTAL_PARAMETERS.get(name, counted)
-    trainable = sum(int(weight.numpy().size) for weight in classifiers[name].trainable_weights)
+def test_parameters_equal_the_published(classifier, variant):
+    counted = classifier.count_params()
+    assert counted == TOTAL_PARAMETERS.get(variant.name, counted)
+    trainable = sum(math.prod(weight.shape) for weight in classifier.trainable_weights)
     # Publications round to two digits and count what trains.
-    assert trainable == pytest.approx(get_variant(name).published_parameters, rel=0.03)
+    assert trainable == pytest.approx(variant.published_parameters, rel=0.03)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_networks_have_the_published_resolution_and_channels(classifiers, name):
-    variant, model = get_variant(name), classifiers[name]
-    assert model.input_shape == (None, variant.resolution, variant.resolution, 3)
-    assert model.get_layer("block7a_project_conv").filters == variant.filters(320)
-    blocks = [block for block in models.block_names(model) if block.startswith("block")]
+def test_networks_have_the_published_resolution_and_channels(classifier, variant):
+    assert classifier.input_shape == (None, variant.resolution, variant.resolution, 3)
+    assert classifier.get_layer("block7a_project_conv").filters == variant.filters(320)
+    blocks = [block for block in models.block_names(classifier) if block.startswith("block")]
     assert len(blocks) == sum(stage.repeats for stage in variant.stages())
 
 
