@@ -20,7 +20,6 @@ from papermill.models import Parameter
 from papermill.translators import PythonTranslator
 
 QUICK = "quick"  # the notebooks' own values: the one profile without a file
-WORDS = {"true": True, "false": False}
 PATHS = ("photo", "save_to", "export_to")  # parameters that are paths; those in `dataset` have one of these in front:
 KINDS_WITH_PATH = ("folder", "csv")
 
@@ -174,12 +173,11 @@ def _parse(text: str, annotation: str) -> Any:
     if match := re.fullmatch(r"Optional\[(.*)\]", annotation):
         return None if text.lower() in ("none", "null") else _parse(text, match[1])
     if match := re.fullmatch(r"list\[(.*)\]", annotation):
-        items = text.strip().removeprefix("[").removesuffix("]").split(",")
-        return [_parse(item.strip().strip("'\""), match[1]) for item in items if item.strip()]
+        return [_parse(item.strip(" '\""), match[1]) for item in text.strip(" []").split(",") if item.strip()]
     if annotation == "bool":
-        return WORDS.get(text.lower(), text)
+        return {"true": True, "false": False}.get(text.lower(), text)
     try:
-        return {"int": int, "float": float}.get(annotation, str)(text)
+        return {"int": int, "float": float, "str": str}[annotation](text)
     except ValueError:
         return text
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from effnet_helpers.course import CourseError, build, profiles
-from effnet_helpers.course.display import ProgressDisplay, duration, live_progress, summary_table
+from effnet_helpers.course.display import duration, live_progress, summary_table
 from effnet_helpers.course.execute import CellCallback, Outcome, execute
 from effnet_helpers.course.kernels import Kernels
 from effnet_helpers.course.pages import write_index, write_page
@@ -29,7 +29,6 @@ from effnet_helpers.machine import memory_gb, usable_cores
 import pandas as pd
 from rich.console import Console
 
-DISTRIBUTION = "effnet-helpers"
 MEMORY_OF_A_KERNEL = 3  # GB (2**30 bytes)
 
 Given = dict[str, dict[str, Any]]
@@ -97,7 +96,7 @@ def run_all(
     try:
         with live_progress(list(work), console) as display, ThreadPoolExecutor(at_once) as pool:
             order = list(work) if at_once == 1 else reversed(work)
-            running = {pool.submit(_do, label, work[label], display, kernels): label for label in order}
+            running = {pool.submit(lambda each: work[each](display.start(each), kernels), each): each for each in order}
             try:
                 while running:
                     # With a timeout, since without one Windows does not let Ctrl-C through.
@@ -171,14 +170,10 @@ def run_series(
 
 
 def new_run_dir(root: Path, name: str) -> Path:
-    """Creates `runs/<name>` and points `runs/latest` at it.
-
-    Args:
-        root: The checkout.
-        name: One folder name, or several joined by `/`, of letters, digits, `.`, `_` and `-`.
+    """Creates `runs/<name>`, which may have several parts joined by `/`, and points `runs/latest` at it.
 
     Raises:
-        CourseError: If the name is not of this form or is taken.
+        CourseError: If the name has other characters than those named in the message, or is taken.
     """
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", name) or name == "latest":
         raise CourseError(f"The name of a run has letters, digits, '.', '_' and '-' only. Received: {name!r}")
@@ -189,7 +184,8 @@ def new_run_dir(root: Path, name: str) -> Path:
         raise CourseError(f"There is a run of this name, which stays as it is. Received: {name!r}") from None
     with contextlib.suppress(OSError):  # Windows lets only some users make links
         link = root / "runs" / "latest"
-        link.unlink(missing_ok=True)
+        if link.is_symlink():  # anything else is the user's
+            link.unlink()
         link.symlink_to(name, target_is_directory=True)
     return run_dir
 
@@ -206,15 +202,11 @@ def default_name(root: Path, kind: str) -> str:
 
 
 def versions(root: Path) -> dict[str, Any]:
-    """Describes what a run ran on: Python, the packages this course asks for, the machine, the commit."""
-    required = [re.match(r"[\w.-]+", line)[0] for line in importlib.metadata.requires(DISTRIBUTION) or []]
-    packages = {}
-    for package in sorted({DISTRIBUTION, *required}, key=str.lower):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # of an extra that is not installed
-            packages[package] = importlib.metadata.version(package)
+    """Describes what a run ran on: Python and its packages, the machine, the commit."""
+    packages = {distribution.name: distribution.version for distribution in importlib.metadata.distributions()}
     return {
         "python": platform.python_version(),
-        "packages": packages,
+        "packages": dict(sorted(packages.items(), key=lambda package: package[0].lower())),
         "machine": {
             "system": platform.platform(),
             "processor": platform.machine(),
@@ -251,10 +243,6 @@ def seed_statistics(runs: dict[int, list[Outcome]]) -> pd.DataFrame:
     table = values.groupby(keys, sort=False)["value"].agg(**measures)
     by_seed = values.pivot(index=keys, columns="seed", values="value")
     return table.join(by_seed.reindex(columns=[f"seed_{seed}" for seed in runs])).reset_index()
-
-
-def _do(label: str, work: Work, display: ProgressDisplay, kernels: Kernels) -> Outcome:
-    return work(display.start(label), kernels)
 
 
 def _run_one(path: Path, folder: Path, given: dict[str, Any], on_cell: CellCallback, kernels: Kernels) -> Outcome:
