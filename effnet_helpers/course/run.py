@@ -203,10 +203,10 @@ def default_name(root: Path, kind: str) -> str:
 
 def versions(root: Path) -> dict[str, Any]:
     """Describes what a run ran on: Python and its packages, the machine, the commit."""
-    packages = {distribution.name: distribution.version for distribution in importlib.metadata.distributions()}
+    found = [(each.name, each.version) for each in importlib.metadata.distributions() if each.name]  # none if broken
     return {
         "python": platform.python_version(),
-        "packages": dict(sorted(packages.items(), key=lambda package: package[0].lower())),
+        "packages": dict(sorted(found, key=lambda package: package[0].lower())),
         "machine": {
             "system": platform.platform(),
             "processor": platform.machine(),
