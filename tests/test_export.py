@@ -222,16 +222,28 @@ def test_answers_that_are_no_numbers_are_refused(exported, model, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"format": "coreml"}, "must be one of litert, onnx, saved_model. Received: 'coreml'"),
-        ({"format": "saved_model", "precision": "int8"}, "'saved_model' is written in float32. Received: precision"),
-        ({"precision": "int4"}, "written in float32, float16, int8. Received: precision='int4'"),
-        ({"precision": "int8", "representative": None}, "from `representative` images. Received: None"),
-        ({"path": "model.onnx"}, "The path of 'litert' has .tflite. Received: 'model.onnx'"),
-        ({"format": "saved_model", "path": "model.tflite"}, "has no ending, since it is a folder"),
-        ({"images": np.zeros((2, 64, 64, 3))}, r"`images` must be pixels of shape \(images, 32, 32, 3\)"),
-        ({"images": np.zeros((0, SIZE, SIZE, 3))}, "at least one image"),
-        ({"representative": np.zeros((SIZE, SIZE, 3))}, "`representative` must be pixels of shape"),
-        ({"card": ModelCard(("a", "b"), SIZE, "crop", "Lite0", "none")}, "The card says 32 pixels and 2 classes"),
+        ({"format": "coreml"}, "format: expected litert or onnx or saved_model. Received: 'coreml'"),
+        (
+            {"format": "saved_model", "precision": "int8"},
+            "of saved_model: expected float32. Received: 'int8'",
+        ),
+        ({"precision": "int4"}, "precision of litert: expected float32 or float16 or int8. Received: 'int4'"),
+        (
+            {"precision": "int8", "representative": None},
+            "images, from which int8 takes .* Received: None",
+        ),
+        ({"path": "model.onnx"}, "path of litert: expected the ending .tflite. Received: 'model.onnx'"),
+        ({"format": "saved_model", "path": "model.tflite"}, "expected the name of a folder, without ending"),
+        (
+            {"images": np.zeros((2, 64, 64, 3))},
+            r"images: .* of shape \(32, 32, 3\) each. Rec",
+        ),
+        ({"images": np.zeros((0, SIZE, SIZE, 3))}, "images: expected at least one image"),
+        ({"representative": np.zeros((SIZE, SIZE, 3))}, "representative: .* pixels of shape"),
+        (
+            {"card": ModelCard(("a", "b"), SIZE, "crop", "Lite0", "none")},
+            "card: expected 32 pixels and 3 classes",
+        ),
     ],
 )
 def test_a_request_that_cannot_work_says_why(changed, message, model, images):

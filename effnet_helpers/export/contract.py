@@ -68,10 +68,10 @@ def open_classifier(path: str | Path) -> tuple[Callable[[np.ndarray], np.ndarray
         raise ValueError(f"Beside an exported model lies its contract. Missing: {beside.name}. Received: {str(path)!r}")
     contract = models.read_card(beside, Contract)
     size, classes = contract.image_size, len(contract.class_names)
-    if not _has_ending(contract, path) or (size, classes) != (served.input.shape[1], served.output.shape[-1]):
+    if not _has_ending(contract, path) or (size, classes) != (served.input_shape[1], served.output_shape[-1]):
         raise ValueError(
             f"{beside.name} does not belong to {path.name}: it says {contract.format}, {size} pixels and {classes} "
-            f"classes. Received: a model of input {served.input.shape} and output {served.output.shape}"
+            f"classes. Received: a model of input {served.input_shape} and output {served.output_shape}"
         )
     return served, contract
 

@@ -42,15 +42,7 @@ CONVERTER_LINES = (
 def convert_classifier(
     model: keras.Model, path: Path, format: str, precision: str = "float32", representative: np.ndarray | None = None
 ) -> None:
-    """Writes a classifier in one of the `runners.FORMATS`, quietly and without a check.
-
-    Args:
-        model: A flat classifier of this package.
-        path: Where to; with the ending of the format.
-        format: "litert", "onnx" or "saved_model".
-        precision: One that the format has.
-        representative: For "int8", pixels (images, image_size, image_size, 3) in [0, 255].
-    """
+    """Writes a classifier in one of the `FORMATS`, quietly and without a check; see `export` for the arguments."""
     serve = serving_function(serving_copy(model))
     with quiet_converters():
         if format == "litert":

@@ -6,6 +6,7 @@ batch by batch, one batch ahead of the model, and `predict_to_csv` keeps no tabl
 
 from __future__ import annotations
 
+import functools
 import heapq
 import os
 from collections import Counter
@@ -183,7 +184,7 @@ def read_pixels(card: ModelCard, path: str | os.PathLike) -> np.ndarray:
     """Reads a picture as the model was shown its training pictures.
 
     Args:
-        card: A `models.ModelCard`, whose size and resize mode apply.
+        card: Of the model: its size and resize mode apply.
         path: The file.
 
     Returns:
@@ -199,34 +200,36 @@ def _tables(
     predict: Predict, card: ModelCard, paths: Sequence[str | os.PathLike], names: Sequence[Any], batch_size: int
 ) -> Iterator[pd.DataFrame]:
     """Yields the rows of `predict_files`, a batch at a time."""
-    starts = range(0, len(paths), batch_size)
     with ThreadPoolExecutor() as threads:
-        ahead = [threads.submit(_try_to_read, card, path) for path in paths[:batch_size]]
-        for start in starts:
-            pending, following = ahead, paths[start + batch_size : start + 2 * batch_size]
-            ahead = [threads.submit(_try_to_read, card, path) for path in following]
-            pictures, problems = zip(*(each.result() for each in pending), strict=True)
-            probabilities = np.full((len(pictures), len(card.class_names)), np.nan, dtype=np.float32)
-            readable = [index for index, problem in enumerate(problems) if not problem]
-            if readable:
-                probabilities[readable] = predict(np.stack([pictures[index] for index in readable]).astype(np.float32))
-            rows = range(start, start + len(pictures))
-            yield _table(rows, [str(names[row]) for row in rows], probabilities, problems, card)
+
+        def reading(start: int) -> Iterator[tuple[np.ndarray | None, str]]:
+            return threads.map(functools.partial(_try_to_read, card), paths[start : start + batch_size])
+
+        ahead = reading(0)
+        for start in range(0, len(paths), batch_size):
+            now, ahead = ahead, reading(start + batch_size)
+            pictures, problems = zip(*now, strict=True)
+            read = [row for row, picture in enumerate(pictures) if picture is not None]
+            probabilities = np.full((len(pictures), len(card.class_names)), np.nan, np.float32)
+            if read:
+                probabilities[read] = predict(np.float32([pictures[row] for row in read]))
+            yield _table(names[start : start + batch_size], probabilities, problems, card, start)
 
 
 def _table(
-    rows: range, names: list[str], probabilities: np.ndarray, problems: Sequence[str], card: ModelCard
+    names: Sequence[Any], probabilities: np.ndarray, problems: Sequence[str], card: ModelCard, start: int
 ) -> pd.DataFrame:
-    best = np.where([problem == "" for problem in problems], probabilities.argmax(axis=1), -1)
-    predicted = [card.class_names[index] if index >= 0 else None for index in best]
+    rows = range(start, start + len(names))
+    best = zip(probabilities.argmax(axis=1), problems, strict=True)
+    predicted = [None if problem else card.class_names[index] for index, problem in best]
     columns = {
-        "file": pd.Series(names, rows, dtype=object),  # pandas' own type of text takes no name that is not UTF-8
-        "predicted": pd.Series(predicted, rows, dtype=object),
+        "file": pd.Series(map(str, names), rows, object),  # pandas' own type of text takes no name that is not UTF-8
+        "predicted": pd.Series(predicted, rows, object),
         "probability": probabilities.max(axis=1),
         **{f"p_{name}": probabilities[:, index] for index, name in enumerate(card.class_names)},
-        "problem": pd.Series(problems, rows, dtype=object),
+        "problem": pd.Series(problems, rows, object),
     }
-    return pd.DataFrame(columns, index=rows)
+    return pd.DataFrame(columns, rows)
 
 
 def _written(tables: Iterable[pd.DataFrame], path: Path) -> Iterator[pd.DataFrame]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from effnet_helpers import runtime
 
@@ -51,15 +52,6 @@ FORMATS = {
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """An input or output of an exported model: its name, dtype and shape, with None where any size will do."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...]
-
-
-@dataclass(frozen=True)
 class Runner:
     """An exported classifier, opened: call it with float32 pixels (images, height, width, 3) in [0, 255].
 
@@ -67,13 +59,13 @@ class Runner:
     probabilities (images, classes).
 
     Attributes:
-        input: What the file takes.
-        output: What it gives.
+        input_shape: Of what the file takes, with None where any size will do.
+        output_shape: Of what it gives.
         answer: The runtime's own call, for one image.
     """
 
-    input: Tensor
-    output: Tensor
+    input_shape: tuple[int | None, ...]
+    output_shape: tuple[int | None, ...]
     answer: Answer = field(repr=False)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -82,9 +74,9 @@ class Runner:
         Raises:
             ValueError: If their shape is not that of the model's input.
         """
-        images = np.asarray(images, dtype=self.input.dtype)
-        if images.ndim != 4 or images.shape[1:] != self.input.shape[1:] or len(images) == 0:
-            size = " × ".join(str(each) for each in self.input.shape[1:])
+        images = np.asarray(images, np.float32)
+        if images.ndim != 4 or images.shape[1:] != self.input_shape[1:] or len(images) == 0:
+            size = " × ".join(map(str, self.input_shape[1:]))
             raise ValueError(f"Expected at least one image of {size}. Received: an array of shape {images.shape}")
         return np.concatenate([self.answer(images[i : i + 1]) for i in range(len(images))])
 
@@ -136,7 +128,7 @@ def runner(path: str | Path, threads: int | None = None) -> Runner:
     except Exception as error:  # each runtime raises its own
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"{path.name} is damaged, or no {format} model with one input and one output ({reason}). "
+            f"{path.name} is damaged, or no {format} model from pixels to probabilities ({reason}). "
             f"Copy or export it again. Received: {str(path)!r}"
         ) from error
 
@@ -147,13 +139,8 @@ def _open_litert(path: Path, threads: int) -> Runner:
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
     interpreter.allocate_tensors()
     serve = interpreter.get_signature_runner("serving_default")
-    ((pixels, taken),) = serve.get_input_details().items()
-    ((probabilities, given),) = serve.get_output_details().items()
-    return Runner(
-        Tensor(pixels, np.dtype(taken["dtype"]).name, tuple(int(size) for size in taken["shape"])),
-        Tensor(probabilities, np.dtype(given["dtype"]).name, tuple(int(size) for size in given["shape"])),
-        lambda image: serve(**{pixels: image})[probabilities],
-    )
+    shapes = serve.get_input_details()["pixels"]["shape"], serve.get_output_details()["probabilities"]["shape"]
+    return Runner(*map(_sizes, shapes), lambda image: serve(pixels=image)["probabilities"])
 
 
 def _open_onnx(path: Path, threads: int) -> Runner:
@@ -164,25 +151,22 @@ def _open_onnx(path: Path, threads: int) -> Runner:
     # Threads wait in a busy loop within an answer, which is fastest, but leave the cores to others after it.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    (taken,), (given,) = session.get_inputs(), session.get_outputs()
-    pixels, probabilities = (
-        Tensor(each.name, "float32", tuple(size if isinstance(size, int) else None for size in each.shape))
-        for each in (taken, given)
+    (pixels,), (probabilities,) = session.get_inputs(), session.get_outputs()
+    return Runner(
+        _sizes(pixels.shape), _sizes(probabilities.shape), lambda image: session.run(None, {"pixels": image})[0]
     )
-    return Runner(pixels, probabilities, lambda image: session.run([given.name], {taken.name: image})[0])
 
 
 def _open_saved_model(path: Path, _threads: int) -> Runner:
     loaded = tf.saved_model.load(str(path))
-    signature = loaded.signatures["serving_default"]
-    ((pixels, taken),) = signature.structured_input_signature[1].items()
-    ((probabilities, given),) = signature.structured_outputs.items()
+    serve = loaded.signatures["serving_default"]
+    shapes = serve.structured_input_signature[1]["pixels"].shape, serve.structured_outputs["probabilities"].shape
 
     def answer(image: np.ndarray, _alive: object = loaded) -> np.ndarray:  # the signature alone would not keep it
-        return signature(**{pixels: tf.constant(image)})[probabilities].numpy()
+        return serve(pixels=tf.constant(image))["probabilities"].numpy()
 
-    return Runner(
-        Tensor(pixels, taken.dtype.name, tuple(taken.shape)),
-        Tensor(probabilities, given.dtype.name, tuple(given.shape)),
-        answer,
-    )
+    return Runner(*map(_sizes, shapes), answer)
+
+
+def _sizes(shape: Iterable[Any]) -> tuple[int | None, ...]:
+    return tuple(int(size) if isinstance(size, int | np.integer) else None for size in shape)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from effnet_helpers import outputs
+from effnet_helpers import outputs, records
 from effnet_helpers.export.contract import EXPORT, Contract, contract_path
 from effnet_helpers.export.convert import convert_classifier
 from effnet_helpers.export.runners import FORMATS, Runner, runner, why_unavailable
@@ -167,30 +167,22 @@ def _check_request(
     precision: str,
     representative: np.ndarray | None,
 ) -> None:
-    if format not in FORMATS:
-        raise ValueError(f"`format` must be one of {', '.join(FORMATS)}. Received: {format!r}")
-    if precision not in FORMATS[format].precisions:
-        raise ValueError(
-            f"{format!r} is written in {', '.join(FORMATS[format].precisions)}. Received: precision={precision!r}"
-        )
+    expect = records.expect
+    expect(format in FORMATS, "format", format, " or ".join(FORMATS))
+    known, takes, gives = FORMATS[format], model.input_shape[1:], model.output_shape[-1]
+    expect(precision in known.precisions, f"precision of {format}", precision, " or ".join(known.precisions))
     if reason := why_unavailable(format):
         raise ImportError(reason)
-    if path.suffix != FORMATS[format].suffix:
-        ending = FORMATS[format].suffix or "no ending, since it is a folder"
-        raise ValueError(f"The path of {format!r} has {ending}. Received: {str(path)!r}")
-    if (card.image_size, len(card.class_names)) != (model.input_shape[1], model.output_shape[-1]):
-        raise ValueError(
-            f"The card says {card.image_size} pixels and {len(card.class_names)} classes. "
-            f"Received: a model of input {model.input_shape} and output {model.output_shape}"
-        )
-    if precision == "int8" and representative is None:
-        raise ValueError("int8 takes the range of every activation from `representative` images. Received: None")
+    ending = f"the ending {known.suffix}" if known.suffix else "the name of a folder, without ending"
+    expect(path.suffix == known.suffix, f"path of {format}", str(path), ending)
+    fits = (card.image_size, len(card.class_names)) == (takes[0], gives)
+    expect(fits, "card", card, f"{takes[0]} pixels and {gives} classes, as the model has")
+    is_ready = precision != "int8" or representative is not None
+    expect(is_ready, "representative", None, "images, from which int8 takes the range of every activation")
     for name, pixels in (("images", images), ("representative", representative)):
-        if pixels is not None and (np.shape(pixels)[1:] != model.input_shape[1:] or len(pixels) == 0):
-            raise ValueError(
-                f"`{name}` must be pixels of shape (images, {', '.join(map(str, model.input_shape[1:]))}), at least "
-                f"one image. Received: {np.shape(pixels)}"
-            )
+        shape = takes if pixels is None else np.shape(pixels)[1:]
+        is_any = pixels is None or len(pixels) > 0
+        expect(shape == takes and is_any, name, np.shape(pixels), f"at least one image, pixels of shape {takes} each")
 
 
 def _refusal(format: str, precision: str, parity: Parity, bound: Bound) -> str:
@@ -209,11 +201,12 @@ def _refusal(format: str, precision: str, parity: Parity, bound: Bound) -> str:
 
 def _contract(card: ModelCard, format: str, precision: str, served: Runner, parity: Parity, bound: Bound) -> Contract:
     packages = ("effnet-helpers", "tensorflow", "keras", *(name.replace("_", "-") for name in FORMATS[format].packages))
-    what_it_takes = {"input": asdict(served.input), "output": asdict(served.output)}
-    return Contract(
-        **asdict(card) | {"versions": {name: importlib.metadata.version(name) for name in packages}},
-        **what_it_takes,
-        format=format,
-        precision=precision,
-        parity={**asdict(parity), "bound": asdict(bound)},
-    )
+    contents = asdict(card) | {
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "format": format,
+        "precision": precision,
+        "input": {"name": "pixels", "dtype": "float32", "shape": served.input_shape},
+        "output": {"name": "probabilities", "dtype": "float32", "shape": served.output_shape},
+        "parity": {**asdict(parity), "bound": asdict(bound)},
+    }
+    return Contract(**contents)
