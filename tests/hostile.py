@@ -34,7 +34,7 @@ class Expectation:
     findings: frozenset[str] = field(default_factory=frozenset)
 
 
-def make_corpus(root, *, empty_class=False, small_class=False):
+def make_corpus(root):
     """Writes `root/birds`, `root/cats`, `root/dogs`: eight ordinary pictures each, and a hundred that are not.
 
     What the file system or the user's rights do not allow (a name that is not UTF-8, a file that root may not read)
@@ -42,8 +42,6 @@ def make_corpus(root, *, empty_class=False, small_class=False):
 
     Args:
         root: A folder that is not there yet.
-        empty_class: Whether to add a class `empty` without any file.
-        small_class: Whether to add a class `few` of two ordinary pictures.
 
     Returns:
         Relative name, with forward slashes, to `Expectation`. The few bytes of a name that are not UTF-8 stand in it as
@@ -70,11 +68,6 @@ def make_corpus(root, *, empty_class=False, small_class=False):
     _add_hidden(add, new)
     _add_alike(add, new)
     _add_special(root, expected, new)
-    if empty_class:
-        (root / "empty").mkdir()
-    if small_class:
-        for number in range(2):
-            add(f"few/ordinary_{number}.jpg", encoded(new()))
     return expected
 
 

@@ -42,7 +42,7 @@ def prepare_stanford_dogs(data_dir, train_per_class=5, test_per_class=3):
     """
     archives = stanford_dogs_archives(train_per_class, test_per_class)
     with data_dir_of_tfds(data_dir), downloaded("stanford_dogs", data_dir, archives):
-        return tfds.find_tfds("stanford_dogs")
+        return tfds.list_tfds("stanford_dogs")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import shutil
 import warnings
 
-from effnet_helpers import data, evaluation, models, runtime, training
+from effnet_helpers import data, evaluation, training
 from effnet_helpers.data.audit import KINDS, audit
 from effnet_helpers.data.scan import printable
 from effnet_helpers.data.similar import similar_pairs
@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from hostile_pictures import LEFT_OUT, NOT_AN_IMAGE, USED
 from PIL import Image
+from tiny import tiny_classifier
 
 LINKS = ("birds/linked.jpg", "birds/gone.jpg", "dogs/pipe.jpg")  # not unpacked from an archive
 
@@ -102,11 +103,9 @@ def test_the_same_files_in_an_archive_are_all_accounted_for(corpus, tmp_path, pa
 
 def test_what_is_left_goes_through_training_and_prediction(corpus):
     dataset = load(f"folder:{corpus[0]}", image_size=32, val_fraction=0.2)
-    runtime.set_seed(0)
-    model = models.add_head(models.build_backbone("Lite0", weights=None, image_size=32), dataset.num_classes)
+    model = tiny_classifier(dataset.num_classes)
     fit = training.fit_head(model, dataset, epochs=2, balance="class_weights")
     assert np.isfinite(fit.history["loss"]).all()
-    assert len(fit.history["loss"]) == 2
     assert evaluation.evaluate(model, dataset, "test").confusion.sum() == dataset.sizes["test"]
 
 

@@ -5,8 +5,8 @@ import subprocess
 import sys
 import time
 
-from effnet_helpers import data, runtime
-from effnet_helpers.data import pipeline, sources
+from effnet_helpers import data, runtime, specs
+from effnet_helpers.data import pipeline
 from effnet_helpers.preprocessing import load_image, resize
 
 import numpy as np
@@ -57,10 +57,10 @@ def collect(batches):
 
 
 def test_specifications_are_taken_apart():
-    assert data.parse_spec("textile") == ("textile", "")
-    assert data.parse_spec("folder:/photos/C:x") == ("folder", "/photos/C:x")
-    assert data.parse_spec("stanford_dogs") == ("tfds", "stanford_dogs")
-    assert data.parse_spec("tfds:cars196:2.1.0") == ("tfds", "cars196:2.1.0")
+    assert specs.parse_spec("textile") == ("textile", "")
+    assert specs.parse_spec("folder:/photos/C:x") == ("folder", "/photos/C:x")
+    assert specs.parse_spec("stanford_dogs") == ("tfds", "stanford_dogs")
+    assert specs.parse_spec("tfds:cars196:2.1.0") == ("tfds", "cars196:2.1.0")
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_specifications_are_taken_apart():
 def test_unknown_specifications_list_the_forms_and_the_nearest(spec, nearest):
     with pytest.raises(ValueError, match=f"Did you mean '{nearest}'") as raised:
         data.load(spec, image_size=24)
-    assert all(form in str(raised.value) for form in sources.FORMS)
+    assert all(form in str(raised.value) for form in specs.FORMS)
     assert str(raised.value).endswith(f"Received: {spec!r}")
 
 
 @pytest.mark.parametrize("spec", ["", None, 3, "qqqq"])
 def test_specifications_like_no_form_are_refused_without_a_guess(spec):
     with pytest.raises(ValueError, match="in one of these forms") as raised:
-        data.parse_spec(spec)
+        specs.parse_spec(spec)
     assert "Did you mean" not in str(raised.value)
 
 
@@ -342,6 +342,7 @@ def test_augmentation_differs_from_batch_to_batch_and_from_epoch_to_epoch(pets):
     assert np.abs(collect(augmented)[0] - collect(augmented)[0]).max() > 1
 
 
+@pytest.mark.release
 def test_augmentation_runs_on_the_device_that_is_named_and_gives_back_to_the_cpu():
     """As on a GPU: without a name tf.data runs everything on the CPU."""
     script = (

@@ -48,12 +48,6 @@ def test_what_must_be_used_can_be_read_and_what_must_be_left_out_cannot(corpus):
     assert readable == {name for name, expectation in expected.items() if expectation.fate == USED}
 
 
-def test_a_corpus_can_have_an_empty_class_and_one_with_too_few(tmp_path):
-    expected = hostile.make_corpus(tmp_path / "photos", empty_class=True, small_class=True)
-    assert list((tmp_path / "photos" / "empty").iterdir()) == []
-    assert len([name for name in expected if name.startswith("few/")]) == 2
-
-
 def test_the_archives_hold_the_corpus_and_the_hostile_members(corpus, tmp_path):
     root, expected = corpus
     hostile.as_zip(root, tmp_path / "photos.zip")

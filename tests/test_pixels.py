@@ -1,9 +1,5 @@
 """Decoded images are kept in memory, in a file or not at all; the batches are the same in each case."""
 
-import os
-import subprocess
-import sys
-
 from effnet_helpers import data, machine
 from effnet_helpers.data import pixels
 
@@ -96,18 +92,3 @@ def test_a_cache_that_cannot_be_made_costs_the_cache_and_nothing_else(pets, on_d
     dataset = load(pets)
     with pytest.warns(machine.CacheWarning, match="read anew in each epoch"):
         np.testing.assert_array_equal(epochs(dataset, cache=True), epochs(dataset, cache=False))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="tells memory of its own from mapped files by Linux' numbers")
-def test_memory_does_not_grow_with_the_number_of_pictures():
-    """20,000 pictures have 246 MB of pixels; `memory_of_pictures.py` shows the same for 60,000, which takes minutes.
-
-    It compares with 4,000, not with a few: buffers of a fixed size take some 50 MB, and thousands to fill them.
-    """
-    script = os.path.join(os.path.dirname(__file__), "memory_of_pictures.py")
-    printed = subprocess.run(
-        [sys.executable, script, "4000", "20000"], capture_output=True, text=True, check=True
-    ).stdout
-    peaks = {tuple(line.split()[:2]): int(line.split()[2]) for line in printed.splitlines()}
-    for kind in ("streamed", "file"):
-        assert peaks[kind, "20000"] < peaks[kind, "4000"] + 80

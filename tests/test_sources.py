@@ -1,5 +1,6 @@
 """Folders with splits, tables, archives, groups and copies: which picture may stand in which split."""
 
+import itertools
 import shutil
 
 from effnet_helpers import data
@@ -45,10 +46,10 @@ def films(tmp_path):
 
 @pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "valid", "TEST")])
 def test_splits_of_a_folder_are_kept(tmp_path, names):
-    for split, name in zip(("train", "val", "test"), names, strict=True):
-        for i in range({"train": 4, "val": 2, "test": 3}[split]):
-            for label in ("a", "b"):
-                write(tmp_path / name / label / f"{i}.png", hash((split, i, label)) % 10_000)
+    seeds = itertools.count()
+    for name, count in zip(names, (4, 2, 3), strict=True):
+        for i, label in itertools.product(range(count), "ab"):
+            write(tmp_path / name / label / f"{i}.png", next(seeds))
     dataset = load(f"folder:{tmp_path}")
     assert dataset.class_names == ("a", "b")
     assert dataset.sizes == {"train": 8, "val": 4, "test": 6}

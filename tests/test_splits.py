@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 
 def three_classes(images_per_class=500):
@@ -180,6 +182,22 @@ def test_groups_of_very_different_sizes_fill_all_splits():
     splits = split_by_hash(names, [0] * 270, groups=[name.partition("-")[0] for name in names])
     assert sorted(len(part) for part in splits.values()) == [80, 90, 100]
     assert len(splits["train"]) == 100
+
+
+def joined_as_a_graph(digests, groups):
+    """The definition: images are nodes, tied to the first of their group and to the first with their contents."""
+    ties = [(i, values.index(value)) for values in (groups, digests) for i, value in enumerate(values)]
+    rows, columns = zip(*ties, strict=True)
+    _, component = connected_components(coo_array((np.ones(len(ties)), (rows, columns)), shape=(len(groups),) * 2))
+    return tuple(min(groups[j] for j in np.flatnonzero(component == number)) for number in component)
+
+
+@given(st.lists(st.tuples(st.sampled_from("0123456789"), st.sampled_from("abcdefghij")), min_size=1, max_size=20))
+def test_groups_and_copies_are_joined_as_in_a_graph(images):
+    digests, groups = zip(*images, strict=True)
+    names = tuple(map(str, range(len(images))))
+    assert join_copies(names, digests, groups) == joined_as_a_graph(digests, groups)
+    assert join_copies(names, digests) == joined_as_a_graph(digests, names)
 
 
 def test_copies_join_groups():

@@ -1,5 +1,6 @@
 """Sets of tensorflow_datasets: real builders on miniature archives, odd records, and everything that can be missing."""
 
+import functools
 import hashlib
 import http.server
 import io
@@ -7,11 +8,10 @@ import shutil
 import socket
 import tarfile
 import threading
-import time
+from collections import Counter
 
-from effnet_helpers import data, imagenet, models
+from effnet_helpers import data, imagenet, machine, models
 from effnet_helpers.data import tfds, tfds_prepare
-from effnet_helpers.machine import network
 from effnet_helpers.preprocessing import load_image
 
 import mini_tfds
@@ -20,7 +20,7 @@ import pytest
 from mini_tfds import downloaded, encoded
 from PIL import Image
 
-WHY_UNREACHABLE = network.why_unreachable
+WHY_UNREACHABLE = machine.why_unreachable
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def dogs(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
     """Fails a test that asks the network without having said what it should find."""
-    monkeypatch.setattr(network, "why_unreachable", lambda url: pytest.fail(f"asked the network for {url}"))
+    monkeypatch.setattr(machine, "why_unreachable", lambda url: pytest.fail(f"asked the network for {url}"))
 
 
 @pytest.fixture
@@ -45,9 +45,13 @@ def place(tmp_path, monkeypatch):
     return tmp_path / "prepared"
 
 
+def names(listing):
+    return [entry.name for entry in listing.entries]
+
+
 def written(place):
     """What was written out to the cache."""
-    return sorted(path.name for path in (place.parent / "cache" / "tfds").iterdir())
+    return sorted(path.name for path in (place.parent / "cache" / "published").iterdir())
 
 
 def collect(batches):
@@ -99,8 +103,7 @@ def test_a_set_with_train_only_is_cut_in_three_and_tells_its_two_stages(place, c
     assert dataset.wordnet_ids == ()
     assert dataset.sizes == {"train": 19, "val": 5, "test": 6}
     assert all(name.startswith("train/") for files in dataset.splits.values() for name in files.names)
-    names = [name for files in dataset.splits.values() for name in files.names]
-    assert len(set(names)) == 30
+    assert len({name for files in dataset.splits.values() for name in files.names}) == 30
     images, labels = collect(dataset.batches("test", shuffle=True))
     assert images.shape == (6, 64, 64, 3)
     assert sorted(labels) == sorted(dataset.labels("test"))
@@ -124,8 +127,8 @@ def test_grey_images_come_out_exactly(place):
         assert (image == image[..., :1]).all()
         assert expected.pop(image[..., 0].astype(np.uint8).tobytes()) == label
     assert not expected
-    again = tfds.find_tfds("mnist_corrupted/identity:1.0.0")  # with a version given, tfds reads it without its builder
-    assert sorted(again.files.names) == sorted(name for files in dataset.splits.values() for name in files.names)
+    again = tfds.list_tfds("mnist_corrupted/identity:1.0.0")  # with a version given, tfds reads it without its builder
+    assert names(again) == sorted(name for files in dataset.splits.values() for name in files.names)
 
 
 def test_bare_wordnet_ids_get_names_and_the_validation_split_becomes_the_test_split(place):
@@ -211,24 +214,26 @@ def test_every_encoding_comes_out_right_under_a_suffix_of_its_own(tiny):
     }
     every = [content for each in contents.values() for content in each]
     tiny({"train": [(content, i % 2) for i, content in enumerate(every)]})
-    found = tfds.find_tfds("effnet_tiny")
-    suffixes = sorted(name[name.rindex(".") :] for name in found.files.names)
-    assert suffixes == sorted(suffix for suffix, each in contents.items() for _ in each if suffix != ".unknown")
-    ((name, _),) = found.left_out
+    with pytest.warns(data.LeftOutWarning):
+        dataset = data.load("tfds:effnet_tiny", image_size=24)
+    ((name, _),) = dataset.left_out
     assert name.endswith(".unknown")
-    for name, digest in zip(found.files.names, found.files.digests, strict=True):
+    read = [(files.path(i), files.digests[i]) for files in dataset.splits.values() for i in range(len(files))]
+    suffixes = sorted(path.suffix for path, _ in read)
+    assert suffixes == sorted(suffix for suffix, each in contents.items() for _ in each if suffix != ".unknown")
+    for path, digest in read:
         (content,) = (content for content in every if hashlib.sha256(content).hexdigest() == digest)
         is_grey = Image.open(io.BytesIO(content)).mode in ("L", "I;16")
         expected = np.asarray(grey.convert("RGB") if is_grey else picture, dtype=np.float32)
-        tolerance = {".jpg": 12, ".gif": 12}.get(name[name.rindex(".") :], 0.5)
-        assert np.abs(load_image(found.files.root / name) - expected).mean() <= tolerance, name
+        tolerance = {".jpg": 12, ".gif": 12}.get(path.suffix, 0.5)
+        assert np.abs(load_image(path) - expected).mean() <= tolerance, path.name
 
 
 def test_records_without_a_label_are_left_out_and_counted(tiny):
     labelled = [(jpeg(i), i % 2) for i in range(20)]
     tiny({"train": [*labelled, (jpeg(90), -1)], "test": [(jpeg(i), i % 2 if i < 36 else -1) for i in range(30, 40)]})
-    found = tfds.find_tfds("effnet_tiny")
-    assert np.unique(found.given_splits, return_counts=True)[1].tolist() == [6, 20]
+    found = tfds.list_tfds("effnet_tiny")
+    assert Counter(entry.split for entry in found.entries) == {"train": 20, "test": 6}
     assert [(each.name, each.reason) for each in found.passed_over] == [
         ("train", "1 records without a label"),
         ("test", "4 records without a label"),
@@ -254,12 +259,12 @@ def test_a_single_split_is_train_and_without_train_there_is_nothing_to_learn_fro
     shutil.rmtree(place)
     tiny({"one": [(jpeg(0), 0)], "two": [(jpeg(1), 1)]})
     with pytest.raises(ValueError, match=r"no train split\. Received: the splits \['one', 'two'\]"):
-        tfds.find_tfds("effnet_tiny")
+        tfds.list_tfds("effnet_tiny")
 
 
 def test_classes_whose_names_would_be_the_same_are_told_apart(tiny):
     tiny(names=["n02012849-crane", "n03126707-crane"])
-    found = tfds.find_tfds("effnet_tiny")
+    found = tfds.list_tfds("effnet_tiny")
     assert found.class_names == ("Crane (n02012849)", "Crane (n03126707)")
     assert found.wordnet_ids == ("n02012849", "n03126707")
 
@@ -267,7 +272,7 @@ def test_classes_whose_names_would_be_the_same_are_told_apart(tiny):
 @pytest.mark.parametrize("names", [("n02012849-crane", "lamp"), ("n99999999-unicorn", "n02012849-crane")])
 def test_wordnet_ids_are_kept_for_all_classes_or_none(tiny, names):
     tiny(names=names)
-    found = tfds.find_tfds("effnet_tiny")
+    found = tfds.list_tfds("effnet_tiny")
     assert (found.class_names, found.wordnet_ids) == (names, ())
 
 
@@ -287,7 +292,7 @@ def test_sets_without_an_image_and_a_label_are_refused_by_their_features(tiny):
     for message, wrong in refused.items():
         tiny(features=wrong, keys=None)
         with pytest.raises(ValueError, match="no pair of one image") as raised:
-            tfds.find_tfds("effnet_tiny")
+            tfds.list_tfds("effnet_tiny")
         assert message in str(raised.value)
     tiny(features={"image": image, "label": label, "id": features.Text()}, keys=("image", "label", "id"))
     module = tfds_prepare.import_tfds()
@@ -296,8 +301,8 @@ def test_sets_without_an_image_and_a_label_are_refused_by_their_features(tiny):
 
 def test_a_set_without_labels_to_train_on_is_refused(tiny):
     tiny({"train": [(jpeg(i), -1) for i in range(4)], "test": [(jpeg(9), 0), (jpeg(10), 1)]})
-    with pytest.raises(ValueError, match="no readable image with a label to train on"):
-        tfds.find_tfds("effnet_tiny")
+    with pytest.raises(ValueError, match="no image with a label to train on"):
+        tfds.list_tfds("effnet_tiny")
 
 
 @pytest.mark.parametrize("name", ["stanford_cats", "stanford_dogs:9.9.9", "mnist/nope", "a b", "kaggle:a/b"])
@@ -315,24 +320,24 @@ def test_a_limit_takes_the_first_of_each_class_and_split_whether_or_not_the_whol
     dogs, monkeypatch, place
 ):
     monkeypatch.setenv("TFDS_DATA_DIR", str(dogs))
-    limited = tfds.find_tfds("stanford_dogs", 2)
+    limited = tfds.list_tfds("stanford_dogs", 2)
     assert len(written(place)) == 1
     assert written(place)[0].endswith("-first2")
-    for split in ("train", "test"):
-        assert np.bincount(limited.files.labels[limited.given_splits == split]).tolist() == [2] * 120
+    counts = Counter((entry.split, entry.class_name) for entry in limited.entries)
+    assert len(counts) == 240
+    assert set(counts.values()) == {2}
 
-    whole = tfds.find_tfds("stanford_dogs")
-    assert len(whole.files) == 960
+    whole = tfds.list_tfds("stanford_dogs")
+    assert len(whole.entries) == 960
     first = {}
-    for name in sorted(whole.files.names):  # numbers of records
+    for name in names(whole):  # numbers of records
         first.setdefault(name.rpartition("/")[0], []).append(name)
-    assert sorted(limited.files.names) == sorted(name for names in first.values() for name in names[:2])
+    assert names(limited) == [name for each in first.values() for name in each[:2]]
 
-    served = tfds.find_tfds("stanford_dogs", 2)
-    assert served.files.root == whole.files.root != limited.files.root
-    assert (served.files.names, served.files.digests) == (limited.files.names, limited.files.digests)
-    np.testing.assert_array_equal(served.given_splits, limited.given_splits)
-    tfds.find_tfds("stanford_dogs", 3)
+    served = tfds.list_tfds("stanford_dogs", 2)
+    assert served.root == whole.root != limited.root
+    assert served.entries == limited.entries
+    tfds.list_tfds("stanford_dogs", 3)
     assert len(written(place)) == 2
 
 
@@ -345,34 +350,28 @@ def cut_records(folder, share):
 
 def test_with_a_limit_reading_ends_where_every_class_is_full(tiny, place):
     tiny({"train": [(jpeg(i), i % 2) for i in range(300)]})
-    tfds.find_tfds("effnet_tiny", 3)
+    tfds.list_tfds("effnet_tiny", 3)
     shutil.rmtree(place.parent / "cache")
     cut_records(place / "effnet_tiny", 0.7)
-    assert len(tfds.find_tfds("effnet_tiny", 3).files) == 6
+    assert len(tfds.list_tfds("effnet_tiny", 3).entries) == 6
     with pytest.raises(data.NotPreparedError, match="damaged or incomplete: DataLossError"):
-        tfds.find_tfds("effnet_tiny")
+        tfds.list_tfds("effnet_tiny")
     assert len(written(place)) == 1
 
 
-def test_unreadable_images_count_for_a_limit_whichever_way_they_are_found(tiny, place):
-    records = [(b"\xff\xd8 cut" if i < 10 else jpeg(i), i % 2) for i in range(20)]
-    tiny({"train": records})
-    limited = tfds.find_tfds("effnet_tiny", 6)
-    shutil.rmtree(place.parent / "cache")
-    assert len(tfds.find_tfds("effnet_tiny").left_out) == 10
-    served = tfds.find_tfds("effnet_tiny", 6)
-    assert served.files.names == limited.files.names
-    assert served.left_out == limited.left_out
-    assert len(served.left_out) + len(served.files) == 12
+def test_unreadable_images_count_for_a_limit(tiny):
+    tiny({"train": [(b"\xff\xd8 cut" if i < 4 else jpeg(i), i % 2) for i in range(20)]})
+    with pytest.warns(data.LeftOutWarning, match="of 12 images"):
+        data.load("tfds:effnet_tiny", image_size=24, limit_per_class=6)
 
 
 # --- what is missing, damaged or was cut short ------------------------------------------------------------------------
 
 
-def test_an_unpacking_that_was_cut_short_is_not_trained_on(tiny, place, monkeypatch):
+def test_writing_out_that_was_cut_short_is_done_again(tiny, place, monkeypatch):
     tiny()
     with monkeypatch.context() as patch:
-        patch.setattr(tfds, "inspect", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(tfds, "_records", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             data.load("tfds:effnet_tiny", image_size=24)
     assert written(place) == []
@@ -394,35 +393,30 @@ def test_a_preparation_that_was_cut_short_is_resumed_without_the_network(place, 
         with monkeypatch.context() as patch:
             patch.setattr(builder_class, "_generate_examples", interrupted)
             with pytest.raises(KeyboardInterrupt):
-                tfds.find_tfds("tf_flowers")
+                tfds.list_tfds("tf_flowers")
         left_by_a_crash = place / "tf_flowers" / "incomplete.ABC123_3.0.1"
         left_by_a_crash.mkdir(parents=True)
         (left_by_a_crash / "dataset_info.json").write_text("{}")
         (left_by_a_crash / "tf_flowers-train.tfrecord-00000-of-00001").write_bytes(b"half")
-        assert len(tfds.find_tfds("tf_flowers").files) == 30
+        assert len(tfds.list_tfds("tf_flowers").entries) == 30
 
 
-def test_of_a_set_with_many_configurations_only_the_wanted_archive_is_asked_for(place, monkeypatch):
-    asked = []
-    monkeypatch.setattr(network, "why_unreachable", lambda url: asked.append(url) or "no network")
-    with pytest.raises(data.NotPreparedError, match=r"94\.42 MiB") as raised:
-        tfds.find_tfds("imagenette/160px-v2")
-    assert asked == ["https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"]
+def test_the_size_of_a_set_with_many_configurations_is_a_bound(place, monkeypatch):
+    monkeypatch.setattr(machine, "why_unreachable", lambda url: f"no answer from {url}")
+    with pytest.raises(data.NotPreparedError, match=r"s3\.amazonaws\.com(.|\n)*size: at most 3[0-9.]+ GiB") as raised:
+        tfds.list_tfds("imagenette/160px-v2")
     assert "tfds build imagenette/160px-v2" in str(raised.value)
 
 
-def test_an_archive_damaged_in_the_folder_of_downloads_is_not_used(place, monkeypatch):
+def test_a_damaged_download_is_said_with_the_folder_to_delete(place):
     with downloaded("tf_flowers", place, mini_tfds.tf_flowers_archives()):
         (archive,) = (place / "downloads" / "tf_flowers").glob("*.tgz")
         archive.write_bytes(archive.read_bytes()[:-1000])
-        monkeypatch.setattr(network, "why_unreachable", lambda url: "no network")
-        with pytest.raises(data.NotPreparedError, match=r"\.tgz is damaged; no network"):
-            tfds.find_tfds("tf_flowers")
-        monkeypatch.setattr(network, "why_unreachable", lambda url: "")
-        fetched = refuse_downloads(monkeypatch)
-        with pytest.raises(data.NotPreparedError, match="ConnectionError: refused"):  # tfds would fetch it again
-            tfds.find_tfds("tf_flowers")
-        assert fetched == ["http://download.tensorflow.org/example_images/flower_photos.tgz"]
+        with pytest.raises(
+            data.NotPreparedError, match=r"could not be prepared(.|\n)*is damaged, delete it: .*"
+        ) as raised:
+            tfds.list_tfds("tf_flowers")
+    assert str(place / "downloads" / "tf_flowers") in str(raised.value)
 
 
 def test_an_archive_placed_by_hand_is_used_if_its_checksum_is_right(place, monkeypatch):
@@ -436,15 +430,18 @@ def test_an_archive_placed_by_hand_is_used_if_its_checksum_is_right(place, monke
         changed[len(content) // 2] ^= 1
         by_hand.write_bytes(changed)
         with pytest.raises(data.NotPreparedError, match=r"NonMatchingChecksumError: .*wrong checksum"):
-            tfds.find_tfds("tf_flowers")
-        assert not (place / "tf_flowers").exists() or not list((place / "tf_flowers").iterdir())
+            tfds.list_tfds("tf_flowers")
         by_hand.write_bytes(content)
-        assert len(tfds.find_tfds("tf_flowers").files) == 30
+        assert len(tfds.list_tfds("tf_flowers").entries) == 30
+
+
+def url_info(content):
+    from tensorflow_datasets.core.download import checksums
+
+    return checksums.UrlInfo(len(content), hashlib.sha256(content).hexdigest(), "images.tar")
 
 
 def test_a_download_that_breaks_off_or_is_not_what_was_published_is_redone_and_not_used(tiny, place, monkeypatch):
-    from tensorflow_datasets.core.download import checksums
-
     published = b"the archive that was published" * 1000
     served = [published[:500], b"something else", published]
     announced = [len(published), 14, len(published)]  # bytes
@@ -464,17 +461,16 @@ def test_a_download_that_breaks_off_or_is_not_what_was_published_is_redone_and_n
             pass
 
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(network, "why_unreachable", WHY_UNREACHABLE)
+    monkeypatch.setattr(machine, "why_unreachable", WHY_UNREACHABLE)
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/images.tar"
-        info = checksums.UrlInfo(len(published), hashlib.sha256(published).hexdigest(), "images.tar")
-        tiny(url=url, url_infos={url: info})
+        tiny(url=url, url_infos={url: url_info(published)})
         with pytest.raises(data.NotPreparedError, match=r"IncompleteRead|NonMatchingChecksum"):
-            tfds.find_tfds("effnet_tiny")
+            tfds.list_tfds("effnet_tiny")
         with pytest.raises(data.NotPreparedError, match=r"NonMatchingChecksumError: .*wrong checksum"):
-            tfds.find_tfds("effnet_tiny")
-        assert len(tfds.find_tfds("effnet_tiny").files) == 20
+            tfds.list_tfds("effnet_tiny")
+        assert len(tfds.list_tfds("effnet_tiny").entries) == 20
         server.shutdown()
     assert served == []
     (kept,) = (place / "downloads" / "effnet_tiny").glob("*.tar")
@@ -484,7 +480,7 @@ def test_a_download_that_breaks_off_or_is_not_what_was_published_is_redone_and_n
 @pytest.mark.parametrize("harm", ["no description", "half a file", "no file", "a record less"])
 def test_a_prepared_set_that_is_not_whole_is_not_trained_on(tiny, place, harm):
     tiny()
-    tfds.find_tfds("effnet_tiny")
+    tfds.list_tfds("effnet_tiny")
     shutil.rmtree(place.parent / "cache")
     folder = place / "effnet_tiny" / "1.0.0"
     (records,) = folder.glob("*.tfrecord*")
@@ -499,18 +495,16 @@ def test_a_prepared_set_that_is_not_whole_is_not_trained_on(tiny, place, harm):
         length = int.from_bytes(content[:8], "little") + 16  # of the first record: length, checksum, data, checksum
         records.write_bytes(content[length:])
     with pytest.raises(data.NotPreparedError, match=r"damaged or incomplete.*\nDelete this folder") as raised:
-        tfds.find_tfds("effnet_tiny")
+        tfds.list_tfds("effnet_tiny")
     assert str(folder) in str(raised.value)
     shutil.rmtree(folder)
-    assert len(tfds.find_tfds("effnet_tiny").files) == 20
+    assert len(tfds.list_tfds("effnet_tiny").entries) == 20
 
 
 def test_without_network_one_message_says_what_to_do(place, monkeypatch):
-    monkeypatch.setattr(network, "why_unreachable", lambda url: f"no answer from {url}")
-    started = time.monotonic()
+    monkeypatch.setattr(machine, "why_unreachable", lambda url: f"no answer from {url}")
     with pytest.raises(data.NotPreparedError) as raised:
         data.load("stanford_dogs", image_size=24)
-    assert time.monotonic() - started < 5
     message = str(raised.value)
     parts = ("'stanford_dogs'", "778", "stanford_dogs/0.2.0", "tfds build", "TFDS_DATA_DIR", 'dataset="textile"')
     assert [part for part in parts if part not in message] == []
@@ -520,32 +514,21 @@ def test_without_network_one_message_says_what_to_do(place, monkeypatch):
 def test_a_server_that_hangs_keeps_nobody_waiting(tiny, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/images.tar"
-        tiny(url=url)
-        monkeypatch.setattr(network, "why_unreachable", WHY_UNREACHABLE)
+        tiny(url=url, url_infos={url: url_info(b"never sent")})
+        monkeypatch.setattr(machine, "why_unreachable", functools.partial(WHY_UNREACHABLE, seconds=0.3))
         monkeypatch.setenv("no_proxy", "*")
-        started = time.monotonic()
         with pytest.raises(data.NotPreparedError, match=r"timed out|no answer"):
-            tfds.find_tfds("effnet_tiny")
-        assert time.monotonic() - started < 5
-
-
-def refuse_downloads(monkeypatch):
-    """Lets every download fail; returns the list of what was asked for."""
-    from tensorflow_datasets.core.download import downloader
-
-    asked = []
-
-    def fail(self, url, *_, **__):
-        asked.append(url)
-        raise ConnectionError("refused")
-
-    monkeypatch.setattr(downloader._Downloader, "_sync_download", fail)
-    return asked
+            tfds.list_tfds("effnet_tiny")
 
 
 def test_a_download_that_fails_gives_the_same_message(place, monkeypatch):
-    monkeypatch.setattr(network, "why_unreachable", lambda url: "")
-    assert refuse_downloads(monkeypatch) == []
+    from tensorflow_datasets.core.download import downloader
+
+    def fail(*_, **__):
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(machine, "why_unreachable", lambda url: "")
+    monkeypatch.setattr(downloader._Downloader, "_sync_download", fail)
     with pytest.raises(data.NotPreparedError, match=r"ConnectionError: refused(.|\n)*Three ways forward"):
         data.load("stanford_dogs", image_size=24)
 

@@ -3,14 +3,14 @@
 `load` is all that most readers need, after `audit` on pictures of their own.
 """
 
-from effnet_helpers.data.archives import extract_archive
+from effnet_helpers.data.archives import extract_archive, is_archive
 from effnet_helpers.data.audit import audit
-from effnet_helpers.data.dataset import SPLITS, ImageDataset
+from effnet_helpers.data.dataset import ImageDataset
 from effnet_helpers.data.draws import draw_images, share_out_labels
-from effnet_helpers.data.listing import ImageFiles, Provenance
+from effnet_helpers.data.listing import SPLITS, ImageFiles, Provenance
 from effnet_helpers.data.load import LeftOutWarning, load
 from effnet_helpers.data.photos import sample_photos
 from effnet_helpers.data.pipeline import decoded_images, from_arrays, images_per_second, resized_images
 from effnet_helpers.data.scan import list_pictures, printable, scan_file
-from effnet_helpers.data.splits import check_classes, hash_key, split_by_hash, take_units
+from effnet_helpers.data.splits import check_classes_in_splits, hash_key, split_by_hash, take_units
 from effnet_helpers.data.tfds_prepare import NotPreparedError

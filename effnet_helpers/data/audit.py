@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from effnet_helpers.data.collect import FEWEST_IMAGES
 from effnet_helpers.data.listing import Entry, Listing
+from effnet_helpers.data.load import FEWEST_IMAGES
 from effnet_helpers.data.scan import Scanned, printable, scan
 from effnet_helpers.data.similar import similar_pairs
 from effnet_helpers.data.sources import list_files, spec_of_path
@@ -139,7 +139,7 @@ def audit(spec: str | os.PathLike, *, progress: Callable[[int, int], None] | Non
     listing = list_files(spec_of_path(spec))
     entries = sorted(listing.entries, key=lambda entry: entry.name)
     told = (lambda done: progress(done, len(entries))) if progress else None
-    scanned = list(scan(listing.root, [entry.name for entry in entries], looks=True, progress=told))
+    scanned = list(scan(listing.root, [entry.name for entry in entries], told))
     usable = [(entry, file) for entry, file in zip(entries, scanned, strict=True) if not file.problem]
     found = [
         *_passed_over(listing),
@@ -202,8 +202,10 @@ def _copy(kind: str, entry: Entry, others: list[str]) -> dict[str, str]:
 
 
 def _similar(usable: list[tuple[Entry, Scanned]]) -> Iterator[dict[str, str]]:
-    once = {file.digest: (entry, file) for entry, file in reversed(usable)}  # exact copies are told apart from these
-    different = [(entry, file) for entry, file in reversed(once.values()) if file.look is not None]
+    once: dict[str, tuple[Entry, Scanned]] = {}  # exact copies are told apart from these
+    for entry, file in usable:
+        once.setdefault(file.digest, (entry, file))
+    different = [(entry, file) for entry, file in once.values() if file.look is not None]
     for position, nearest, bits in similar_pairs([file.look for _, file in different]):
         entry, other = different[position][0], different[nearest][0]
         detail = f"looks like {other.name} ({bits} of 64 bits differ)"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from effnet_helpers import preprocessing
 from effnet_helpers.data import pipeline, pixels
-from effnet_helpers.data.listing import ImageFiles, PassedOver, Provenance
+from effnet_helpers.data.listing import SPLITS, ImageFiles, PassedOver, Provenance
 from effnet_helpers.data.splits import limit_by_hash
 
 import numpy as np
@@ -19,7 +19,6 @@ import pandas as pd
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
-SPLITS = ("train", "val", "test")
 PIXELS_VERSION = 2  # goes up whenever this package begins to make other pixels of the same file
 
 

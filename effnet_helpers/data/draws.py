@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from effnet_helpers.data.dataset import SPLITS, ImageDataset
+from effnet_helpers.data.dataset import ImageDataset
+from effnet_helpers.data.listing import SPLITS
 from effnet_helpers.data.splits import hash_key
 
 import numpy as np

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+SPLITS = ("train", "val", "test")
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -76,7 +78,18 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """What a folder or table says is in it. Names of entries are relative to `root`, with forward slashes."""
+    """What a source says is in it, before anybody looked into its pictures.
+
+    Attributes:
+        name: What to call the set.
+        root: The folder that names of entries are relative to, with forward slashes.
+        class_names: Its classes, in the order of labels.
+        entries: Its pictures.
+        passed_over: What was met and not taken for a picture.
+        provenance: Where it comes from, and on what terms.
+        wordnet_ids: One id a class where the classes are ImageNet's, else empty.
+        may_lack_classes: Whether a class may be without pictures, as some of published sets are.
+    """
 
     name: str
     root: Path
@@ -84,24 +97,5 @@ class Listing:
     entries: tuple[Entry, ...]
     passed_over: tuple[PassedOver, ...]
     provenance: Provenance
-
-
-@dataclass(frozen=True, eq=False)
-class Collection:
-    """What a source found: its readable images before they are split.
-
-    `left_out` holds `(name, reason)` of pictures that cannot be used, `passed_over` what was not taken for a picture.
-    `given_splits` says for each image which split its publishers put it in, or is None. `groups` names for each image
-    what it belongs to and must not be split from, such as a video, or is None. `wordnet_ids` has one id a class where
-    the classes are ImageNet's, else is empty.
-    """
-
-    name: str
-    class_names: tuple[str, ...]
-    files: ImageFiles
-    provenance: Provenance
-    left_out: tuple[tuple[str, str], ...] = ()
-    passed_over: tuple[PassedOver, ...] = ()
-    given_splits: np.ndarray | None = None
-    groups: tuple[str, ...] | None = None
     wordnet_ids: tuple[str, ...] = ()
+    may_lack_classes: bool = False

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 
-from effnet_helpers.data.dataset import SPLITS, ImageDataset
-from effnet_helpers.data.listing import ImageFiles
-from effnet_helpers.data.scan import printable
-from effnet_helpers.data.sources import find_collection
-from effnet_helpers.data.splits import check_limit, groups_by_pattern, join_copies, limit_by_hash, split_by_hash
-from effnet_helpers.preprocessing import RESIZE_MODES, check_size
+from effnet_helpers.data.dataset import ImageDataset
+from effnet_helpers.data.listing import SPLITS, Entry, ImageFiles, Listing
+from effnet_helpers.data.scan import printable, scan
+from effnet_helpers.data.sources import list_files
+from effnet_helpers.data.splits import (
+    check_limit_per_class,
+    groups_by_pattern,
+    join_copies,
+    limit_by_hash,
+    split_by_hash,
+)
+from effnet_helpers.preprocessing import FORMATS, RESIZE_MODES, check_size
 
 import numpy as np
+
+FEWEST_IMAGES = 3  # of a class: one for each split
 
 
 class LeftOutWarning(UserWarning):
@@ -61,31 +70,89 @@ def load(
     if resize_mode not in RESIZE_MODES:
         raise ValueError(f"resize_mode must be one of {', '.join(RESIZE_MODES)}. Received: {resize_mode!r}")
     if limit_per_class is not None:
-        check_limit(limit_per_class)
-    collection = find_collection(spec, limit_per_class)
-    kept, copies = _without_copies(collection.files, collection.given_splits)
-    files = collection.files.take(kept)
-    given = None if collection.given_splits is None else collection.given_splits[kept]
-    groups = None if collection.groups is None else [collection.groups[i] for i in kept]
+        check_limit_per_class(limit_per_class)
+    listing = list_files(spec, limit_per_class)
+    entries, digests, left_out = _readable(listing)
+    _check_number_of_images(listing, entries, left_out)
+    has_splits = any(entry.split for entry in entries)
+    copies = copies_in_other_splits([entry.split for entry in entries], digests) if has_splits else {}
+    left_out += [(entries[i].name, f"the same picture as {entries[kept].name}") for i, kept in copies.items()]
+    digests = [digest for i, digest in enumerate(digests) if i not in copies]
+    entries = [entry for i, entry in enumerate(entries) if i not in copies]
+    _warn_of_left_out(left_out, len(entries))
+
+    label_of = {name: label for label, name in enumerate(listing.class_names)}
+    labels = np.array([label_of[entry.class_name] for entry in entries], dtype=np.int32)
+    files = ImageFiles(listing.root, tuple(entry.name for entry in entries), labels, tuple(digests))
+    given = np.array([entry.split or "train" for entry in entries])
+    groups = [entry.group or entry.name for entry in entries]  # a picture without a group is a group of its own
     groups = groups if group_by is None else groups_by_pattern(files.names, group_by)
-    if given is not None and groups is not None:
-        _check_groups(given, groups)
+    _check_groups_stay_whole(given, groups)
     groups = join_copies(files.names, files.digests, groups)
-    _warn_of_left_out((*collection.left_out, *copies), len(files))
     return ImageDataset(
-        name=collection.name,
-        class_names=collection.class_names,
+        name=listing.name,
+        class_names=listing.class_names,
         image_size=image_size,
         resize_mode=resize_mode,
-        provenance=collection.provenance,
+        provenance=listing.provenance,
         splits=_split(files, given, groups, split_seed, val_fraction, test_fraction, limit_per_class),
-        left_out=(*collection.left_out, *copies),
-        passed_over=collection.passed_over,
-        wordnet_ids=collection.wordnet_ids,
+        left_out=tuple(left_out),
+        passed_over=listing.passed_over,
+        wordnet_ids=listing.wordnet_ids,
     )
 
 
-def _warn_of_left_out(left_out: tuple[tuple[str, str], ...], used: int) -> None:
+def copies_in_other_splits(splits: Sequence[str], digests: Sequence[str]) -> dict[int, int]:
+    """Finds copies that are to be left out: those of test images in val and train, those of val images in train.
+
+    Args:
+        splits: The split of each image.
+        digests: A digest of each image's contents.
+
+    Returns:
+        The position of each copy to leave out, and that of the image that stays.
+    """
+    kept: dict[str, int] = {}
+    for split in reversed(SPLITS):  # test first
+        for i, digest in enumerate(digests):
+            if splits[i] == split:
+                kept.setdefault(digest, i)
+    return {i: kept[digest] for i, digest in enumerate(digests) if splits[i] != splits[kept[digest]]}
+
+
+def _readable(listing: Listing) -> tuple[list[Entry], list[str], list[tuple[str, str]]]:
+    """Reads every picture once, so that those that cannot be read are known before training starts.
+
+    Returns what can be read in the order of names, a digest of each, and `(name, reason)` of what cannot.
+    """
+    entries, digests, left_out = [], [], []
+    in_order = sorted(listing.entries, key=lambda entry: entry.name)
+    for entry, file in zip(in_order, scan(listing.root, [entry.name for entry in in_order]), strict=True):
+        if file.problem:
+            left_out.append((file.name, file.problem))
+        else:
+            entries.append(entry)
+            digests.append(file.digest)
+    return entries, digests, left_out
+
+
+def _check_number_of_images(listing: Listing, entries: Sequence[Entry], left_out: Sequence[tuple[str, str]]) -> None:
+    """Raises a ValueError if a class has too few images to be learned and scored."""
+    has_splits = any(entry.split for entry in entries)
+    fewest, where = (1, "in the training split") if has_splits else (FEWEST_IMAGES, "one for each split")
+    counts = Counter(entry.class_name for entry in entries if not has_splits or entry.split == "train")
+    needed = {entry.class_name for entry in listing.entries} if listing.may_lack_classes else {*listing.class_names}
+    too_small = [f"{name!r} has {counts[name]}" for name in sorted(needed) if counts[name] < fewest]
+    if too_small:
+        reasons = "".join(f"\n  {printable(name)}: {reason}" for name, reason in left_out[:20])
+        raise ValueError(
+            f"Every class needs {fewest} readable images or more, {where}. Formats that work: {', '.join(FORMATS)}. "
+            f"Received: {', '.join(too_small)} in {listing.name!r}"
+            + (f"\n{len(left_out)} cannot be used:{reasons}" if reasons else "")
+        )
+
+
+def _warn_of_left_out(left_out: Sequence[tuple[str, str]], used: int) -> None:
     """Names what is left out in one warning, so that a notebook shows it where the data are loaded."""
     if left_out:
         reasons = "".join(f"\n  {printable(name)}: {reason}" for name, reason in left_out[:20])
@@ -97,25 +164,7 @@ def _warn_of_left_out(left_out: tuple[tuple[str, str], ...], used: int) -> None:
         )
 
 
-def _without_copies(files: ImageFiles, given: np.ndarray | None) -> tuple[np.ndarray, tuple[tuple[str, str], ...]]:
-    """Finds copies of one picture in several given splits; they stay where they are needed for scoring.
-
-    Returns the positions that are kept, and `(name, reason)` of the others.
-    """
-    if given is None:
-        return np.arange(len(files)), ()
-    keeper: dict[str, int] = {}
-    for split in reversed(SPLITS):  # test first
-        for i in np.flatnonzero(given == split):
-            keeper.setdefault(files.digests[i], i)
-    kept = np.array([given[i] == given[keeper[digest]] for i, digest in enumerate(files.digests)], dtype=bool)
-    copies = tuple(
-        (files.names[i], f"the same picture as {files.names[keeper[files.digests[i]]]}") for i in np.flatnonzero(~kept)
-    )
-    return np.flatnonzero(kept), copies
-
-
-def _check_groups(given: np.ndarray, groups: Sequence[str]) -> None:
+def _check_groups_stay_whole(given: np.ndarray, groups: Sequence[str]) -> None:
     """Raises a ValueError if a group lies in several of the given splits."""
     split_of: dict[str, str] = {}
     for split, group in zip(given.tolist(), groups, strict=True):
@@ -127,7 +176,7 @@ def _check_groups(given: np.ndarray, groups: Sequence[str]) -> None:
 
 def _split(
     files: ImageFiles,
-    given: np.ndarray | None,
+    given: np.ndarray,
     groups: Sequence[str],
     seed: int,
     val_fraction: float,
@@ -135,7 +184,6 @@ def _split(
     limit_per_class: int | None,
 ) -> dict[str, ImageFiles]:
     """Keeps the splits that the publishers made, and cuts those that are missing from train."""
-    given = np.full(len(files), "train") if given is None else given
     groups = np.array(groups, dtype=object)
     if limit_per_class is not None:
         # of each class in each given split

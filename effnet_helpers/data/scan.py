@@ -9,18 +9,21 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
 import os
 import stat
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from effnet_helpers.data import scan_cache
 from effnet_helpers.data.listing import PassedOver
+from effnet_helpers.data.similar import LOOK_SIDE, look_of
 from effnet_helpers.preprocessing import FORMATS, why_unreadable
 
-import imagehash
 from PIL import Image
 
 ENDINGS = {
@@ -38,7 +41,7 @@ UNSUPPORTED_ENDINGS = (
 )
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
 HEIF_BEGINNINGS = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"))
-SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 TINY = 32  # a shorter side than this, in pixels, leaves the last feature map of a network with one position
 EXTREME_RATIO = 8  # long to short side
 GIGANTIC = 89_478_485  # pixels, where Pillow begins to suspect an attack; twice as many it refuses
@@ -54,8 +57,8 @@ class Scanned:
         problem: Why it cannot be used, in words; empty if it can.
         digest: SHA-256 of its contents, empty if they could not be read.
         size: Width and height in pixels as stored, (0, 0) if it cannot be used.
-        look: Perceptual hash, 64 bits: pictures that look alike differ in few of them. None if
-            not asked for, or too small to look like anything.
+        look: Perceptual hash, 64 bits: pictures that look alike differ in few of them. None if it is too small to
+            look like anything.
     """
 
     name: str
@@ -85,32 +88,45 @@ def list_pictures(root: Path, below: str = "") -> tuple[list[str], list[PassedOv
     return sorted(pictures), sorted(others, key=lambda other: other.name)
 
 
-def scan(
-    root: Path, names: Sequence[str], *, looks: bool = False, progress: Callable[[int], None] | None = None
-) -> Iterator[Scanned]:
+def scan(root: Path, names: Sequence[str], progress: Callable[[int], None] | None = None) -> Iterator[Scanned]:
     """Reads every file once from end to end, on all cores, and decodes it as far as finding damage takes.
+
+    What is found is kept in the cache: a file that did not change since is not read again.
 
     Args:
         root: The folder that names are relative to.
         names: Relative names with forward slashes.
-        looks: Whether to compute perceptual hashes.
         progress: Called with the number of files read so far, now and then.
 
     Yields:
         One entry a file, in their order.
     """
+    known, lines, now = scan_cache.read_lines(root), {}, time.time_ns()
+
+    def find(name: str) -> Scanned:
+        key, stamp = json.dumps(name), scan_cache.stamp_of(root / name, now)
+        if stamp and known.get(key, "").startswith(f"{stamp}\t"):
+            lines[key] = known[key]
+            return _scanned(name, *json.loads(known[key].partition("\t")[2]))
+        file = scan_file(root, name)
+        if stamp and file.digest:  # otherwise the system refused, and may not do so next time
+            lines[key] = f"{stamp}\t{json.dumps(astuple(file)[1:])}"
+        return file
+
     chunk = 256  # so that progress can be told, and neither futures nor findings pile up
     with ThreadPoolExecutor() as threads:
         for start in range(0, len(names), chunk):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata do not concern the pixels
-                scanned = list(threads.map(lambda name: scan_file(root, name, looks), names[start : start + chunk]))
+                scanned = list(threads.map(find, names[start : start + chunk]))
             if progress:
                 progress(start + len(scanned))
             yield from scanned
+    if lines != known:
+        scan_cache.write_lines(root, lines)
 
 
-def scan_file(root: Path, name: str, looks: bool = False) -> Scanned:
+def scan_file(root: Path, name: str) -> Scanned:
     """Reads one file, see `scan`."""
     path, traits = root / name, _traits_of_name(name)
     content = b""
@@ -120,13 +136,13 @@ def scan_file(root: Path, name: str, looks: bool = False) -> Scanned:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             oddities = _traits_of(image, path.suffix.lower())
-            size, mode = image.size, image.mode
+            size = image.size
             # JPEG: the whole file is still parsed, but as little of it computed as will do
-            image.draft(mode, (64, 64) if looks else (1, 1))
+            image.draft(image.mode, (LOOK_SIDE, LOOK_SIDE))
             image.load()
             if "transparency" in image.info and "alpha" not in oddities:  # a GIF says so only now
                 oddities += ("alpha",)
-            look = int(str(imagehash.phash(image.convert("RGB"))), 16) if looks and "tiny" not in oddities else None
+            look = None if "tiny" in oddities else look_of(image)
         return Scanned(name, traits + oddities, "", hashlib.sha256(content).hexdigest(), size, look)
     except Exception as error:  # decoders raise anything from OSError to SyntaxError on damaged files
         trait = _trait_of_failure(content, error, path.suffix.lower())
@@ -134,6 +150,10 @@ def scan_file(root: Path, name: str, looks: bool = False) -> Scanned:
         problem = f"{kind} pictures are not read" if trait == "unsupported" else why_unreadable(path, error)
         digest = hashlib.sha256(content).hexdigest() if content else ""
         return Scanned(name, (*traits, trait), problem, digest)
+
+
+def _scanned(name: str, traits: list[str], problem: str, digest: str, size: list[int], look: int | None) -> Scanned:
+    return Scanned(name, tuple(traits), problem, digest, tuple(size), look)
 
 
 def is_hidden(name: str) -> bool:
@@ -157,7 +177,7 @@ def _enter(root: Path, below: str, on_the_way: frozenset[Path], pictures: list[s
         name = f"{below}/{child.name}" if below else child.name
         if not os.path.isdir(child.path):
             trait, reason = _why_no_picture(child)
-        elif child.name.startswith("."):
+        elif is_hidden(child.name):
             trait, reason = "hidden", "hidden folder"
         elif (target := Path(child.path).resolve()) in on_the_way:
             trait, reason = "link_loop", "a link to a folder that contains it"

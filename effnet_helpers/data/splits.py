@@ -7,8 +7,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.cluster.hierarchy import DisjointSet
 
 
 def split_by_hash(
@@ -52,7 +51,7 @@ def split_by_hash(
                 splits[split] += take_units(units, max(1, int(total * fraction + rounding)), left)
         splits["train"] += [i for unit in units for i in unit]
     empty = {"val": val_fraction == 0, "test": test_fraction == 0, "train": False}
-    check_classes(names, labels, {split: part for split, part in splits.items() if not empty[split]})
+    check_classes_in_splits(names, labels, {split: part for split, part in splits.items() if not empty[split]})
     return {name: np.array(sorted(part, key=lambda i: names[i]), dtype=np.int64) for name, part in splits.items()}
 
 
@@ -80,7 +79,7 @@ def take_units(units: list[list[int]], room: int, left: int) -> list[int]:
     return [i for unit in taken for i in unit]
 
 
-def check_classes(names: Sequence[str], labels: Sequence[int], splits: dict[str, list[int]]) -> None:
+def check_classes_in_splits(names: Sequence[str], labels: Sequence[int], splits: dict[str, list[int]]) -> None:
     """Raises a ValueError if a class is missing from one of these splits."""
     present = {split: {labels[i] for i in part} for split, part in splits.items()}
     for label in sorted(set(labels)):
@@ -98,7 +97,7 @@ def hash_key(name: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).hexdigest()
 
 
-def check_limit(limit_per_class: int) -> None:
+def check_limit_per_class(limit_per_class: int) -> None:
     """Raises a ValueError unless `limit_per_class` is an integer, 3 or more, the fewest that fill three splits."""
     if isinstance(limit_per_class, bool) or not isinstance(limit_per_class, int) or limit_per_class < 3:
         raise ValueError(f"limit_per_class must be None or an integer, 3 or more. Received: {limit_per_class!r}")
@@ -119,7 +118,7 @@ def limit_by_hash(names: Sequence[str], labels: Sequence[int], seed: int, limit_
     Raises:
         ValueError: If `limit_per_class` is below 3.
     """
-    check_limit(limit_per_class)
+    check_limit_per_class(limit_per_class)
     ranked = sorted(range(len(names)), key=lambda i: hash_key(names[i], seed))
     taken = dict.fromkeys(labels, 0)
     kept = []
@@ -169,18 +168,11 @@ def join_copies(names: Sequence[str], digests: Sequence[str], groups: Sequence[s
     Returns:
         One name an image: that of its group, or of the first of several groups that copies join.
     """
-    groups = tuple(names if groups is None else groups)
-    # Images are nodes; each is tied to the first image of its group and to the first image with its contents.
-    count = len(names)
-    ties = (np.tile(np.arange(count), 2), np.concatenate([_position_of_first(groups), _position_of_first(digests)]))
-    graph = coo_array((np.ones(2 * count, dtype=bool), ties), shape=(count, count))
-    _, component = connected_components(graph, directed=False)
-    first: dict[int, str] = {}
-    for number, group in zip(component.tolist(), groups, strict=True):
-        first[number] = min(group, first.get(number, group))
-    return tuple(first[number] for number in component.tolist())
-
-
-def _position_of_first(values: Sequence[str]) -> np.ndarray:
-    first: dict[str, int] = {}
-    return np.fromiter((first.setdefault(value, i) for i, value in enumerate(values)), np.int64, len(values))
+    groups = names if groups is None else groups
+    joined, holder = DisjointSet(groups), {}
+    for group, digest in zip(groups, digests, strict=True):
+        joined.merge(group, holder.setdefault(digest, group))
+    name_of: dict[str, str] = {}
+    for subset in joined.subsets():
+        name_of |= dict.fromkeys(subset, min(subset))
+    return tuple(name_of[group] for group in groups)

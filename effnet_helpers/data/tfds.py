@@ -9,24 +9,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from effnet_helpers import imagenet, machine
-from effnet_helpers.data.collect import keep_readable
-from effnet_helpers.data.listing import Collection, ImageFiles, PassedOver, Provenance
-from effnet_helpers.data.tfds_prepare import (
-    damaged,
-    first_line,
-    import_tfds,
-    prepare,
-)
+from effnet_helpers.data.listing import Entry, Listing, PassedOver, Provenance
+from effnet_helpers.data.tfds_prepare import damaged, first_line, import_tfds, prepare
 
 import numpy as np
 import tensorflow as tf
@@ -39,8 +33,8 @@ NOTES = {
 }
 
 
-def find_tfds(name: str, limit_per_class: int | None = None) -> Collection:
-    """Finds the images of a set of tensorflow_datasets; fetches and prepares it where that was never done.
+def list_tfds(name: str, limit_per_class: int | None = None) -> Listing:
+    """Lists the images of a set of tensorflow_datasets; fetches and prepares it where that was never done.
 
     A test split and a validation split made by its publishers are kept; where only the validation split has labels,
     it becomes the test split. A set with one split is all train, whatever that is called. Records without a label are
@@ -53,7 +47,7 @@ def find_tfds(name: str, limit_per_class: int | None = None) -> Collection:
             which tfds shuffled when it prepared them. What comes behind them is not read.
 
     Returns:
-        A `Collection`.
+        A `Listing`.
 
     Raises:
         ValueError: If there is no such set, or it has no pair of an image and one class label.
@@ -64,25 +58,25 @@ def find_tfds(name: str, limit_per_class: int | None = None) -> Collection:
     image_key, label_key = _image_and_label(tfds, builder)
     prepare(builder)
     root, index = _written_out(tfds, builder, image_key, label_key, limit_per_class)
-
-    kept = set(_first_of_each_class(index["names"] + [file for file, _ in index["left_out"]], limit_per_class))
-    files = ImageFiles(
-        root,
-        tuple(index["names"]),
-        np.array(index["labels"], dtype=np.int32),
-        tuple(index["digests"]),
-    )
-    files = files.take(np.flatnonzero([file in kept for file in files.names]))
-    splits = [file.partition("/")[0] for file in files.names]
-    if "train" not in splits:
-        raise ValueError(f"{builder.name!r} has no readable image with a label to train on. Received: {name!r}")
-    if "test" not in splits:
-        splits = ["test" if split == "val" else split for split in splits]
     class_names, wordnet_ids = _classes(builder.info.features[label_key].names)
-    return Collection(
+    entries, taken = [], Counter()
+    for file in sorted(index["names"]):
+        split, label, _ = file.split("/")
+        taken[split, label] += 1
+        if limit_per_class is None or taken[split, label] <= limit_per_class:
+            entries.append(Entry(file, class_names[int(label)], split))
+    splits = {split for split, _ in taken}
+    if "train" not in splits:
+        raise ValueError(f"{builder.name!r} has no image with a label to train on. Received: {name!r}")
+    if "test" not in splits:
+        entries = [replace(entry, split="test") if entry.split == "val" else entry for entry in entries]
+    unlabelled = index["unlabelled"].items()
+    return Listing(
         name=builder.name,
+        root=root,
         class_names=class_names,
-        files=files,
+        entries=tuple(entries),
+        passed_over=tuple(PassedOver(split, "no_class", f"{n} records without a label") for split, n in unlabelled),
         provenance=Provenance(
             title=builder.name,
             source=f"tensorflow_datasets {builder.info.full_name}, {builder.info.homepage}",
@@ -90,13 +84,8 @@ def find_tfds(name: str, limit_per_class: int | None = None) -> Collection:
             citation=builder.info.citation,
             note=NOTES.get(builder.name, ""),
         ),
-        left_out=tuple((file, reason) for file, reason in index["left_out"] if file in kept),
-        passed_over=tuple(
-            PassedOver(split, "no_class", f"{count} records without a label")
-            for split, count in index["unlabelled"].items()
-        ),
-        given_splits=np.array(splits),
         wordnet_ids=wordnet_ids,
+        may_lack_classes=True,
     )
 
 
@@ -153,29 +142,31 @@ def _readable(name: str) -> str:
 def _written_out(
     tfds: ModuleType, builder: Any, image_key: str, label_key: str, limit_per_class: int | None
 ) -> tuple[Path, dict]:
-    """Writes a prepared set out as image files, once, and returns their folder and what is known of them."""
+    """Writes a prepared set out as image files, once, and returns their folder, and names and counts of what is in it.
+
+    A file's name is `split/label/number`.
+    """
     # The description of a prepared set changes with its contents, so that two sets of one name are never mixed up.
     state = sha256((Path(builder.data_path) / "dataset_info.json").read_bytes()).hexdigest()[:12]
-    root = machine.cache_dir() / "tfds" / f"{builder.info.full_name.replace('/', '-')}-{state}"
+    root = machine.cache_dir() / "published" / f"{builder.info.full_name.replace('/', '-')}-{state}"
     if limit_per_class is not None and not (root / INDEX).exists():  # the whole set would do as well
         root = root.with_name(f"{root.name}-first{limit_per_class}")
     if not (root / INDEX).exists():
         print(f"{builder.name}: writing its images to the cache, once", flush=True)
-        root.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=root.parent, prefix=f"{root.name}-"))  # becomes `root` when it is complete
-        try:
+        root.parent.mkdir(exist_ok=True)
+        # becomes `root` when it is complete
+        with tempfile.TemporaryDirectory(prefix=root.name, dir=root.parent, ignore_cleanup_errors=True) as temporary:
+            part = Path(temporary, "set")
             _write_images(part, tfds, builder, image_key, label_key, limit_per_class)
             if not (root / INDEX).exists():  # another process may have been faster
                 os.replace(part, root)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
     return root, json.loads((root / INDEX).read_text())
 
 
 def _write_images(
     folder: Path, tfds: ModuleType, builder: Any, image_key: str, label_key: str, limit_per_class: int | None
 ) -> None:
-    names, labels, unlabelled = [], [], Counter()
+    names, unlabelled = [], Counter()
     features = builder.info.features
     images = [key for key in features if isinstance(features[key], tfds.features.Image)]
     decoders = dict.fromkeys(images, tfds.decode.SkipDecoding())
@@ -188,21 +179,12 @@ def _write_images(
                 taken[label] += 1
                 suffix = next((suffix for start, suffix in SUFFIXES.items() if content.startswith(start)), ".unknown")
                 names.append(f"{ours}/{label:04d}/{number:07d}{suffix}")
-                labels.append(label)
                 (folder / names[-1]).parent.mkdir(parents=True, exist_ok=True)
                 (folder / names[-1]).write_bytes(content)
             if limit_per_class is not None and taken.min() >= limit_per_class:
                 break
-    order = sorted(range(len(names)), key=names.__getitem__)
-    files, left_out = keep_readable(folder, [names[i] for i in order], [labels[i] for i in order])
-    index = {
-        "names": files.names,
-        "labels": files.labels.tolist(),
-        "digests": files.digests,
-        "left_out": left_out,
-        "unlabelled": unlabelled,
-    }
-    (folder / INDEX).write_text(json.dumps(index))
+    folder.mkdir(exist_ok=True)
+    (folder / INDEX).write_text(json.dumps({"names": names, "unlabelled": unlabelled}))
 
 
 def _records(
@@ -232,15 +214,3 @@ def _splits(builder: Any) -> dict[str, str]:
     validation = next((name for name in ("validation", "valid", "val") if name in names), None)
     splits = {"train": "train", "val": validation, "test": "test" if "test" in names else None}
     return {ours: theirs for ours, theirs in splits.items() if theirs}
-
-
-def _first_of_each_class(names: Sequence[str], limit_per_class: int | None) -> list[str]:
-    """Returns the names with the lowest numbers of each class and split: the first in the order of the records."""
-    taken = Counter()
-    kept = []
-    for name in sorted(names):
-        folder = name.rpartition("/")[0]
-        taken[folder] += 1
-        if limit_per_class is None or taken[folder] <= limit_per_class:
-            kept.append(name)
-    return kept

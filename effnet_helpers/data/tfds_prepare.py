@@ -1,22 +1,14 @@
-"""Fetches and prepares a set of `tensorflow_datasets` (tfds), or says within seconds why not and what to do instead.
-
-tfds does the work: it downloads archives, compares their checksums, and writes records. Here it is found out first
-whether that can succeed, since tfds itself would try for minutes where there is no network.
-"""
+"""Fetches and prepares a set of `tensorflow_datasets` (tfds), or says within seconds why not and what to do instead."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from effnet_helpers import machine, runtime
-
-import tensorflow as tf
 
 
 class NotPreparedError(RuntimeError):
@@ -32,7 +24,9 @@ def import_tfds() -> ModuleType:
 
 
 def prepare(builder: Any) -> None:
-    """Downloads what is not there yet, and prepares a set. Archives that are there are used without a network.
+    """Lets tfds download and prepare a set that was never prepared here.
+
+    Without a network tfds would try for minutes, so it is not asked to unless archives of the set are there already.
 
     Args:
         builder: A builder of tfds.
@@ -45,25 +39,18 @@ def prepare(builder: Any) -> None:
             raise damaged(builder, "there is no dataset_info.json in it")
         return
     infos = builder.url_infos or {}
-    by_hand = bool(builder.MANUAL_DOWNLOAD_INSTRUCTIONS)
-    archives = {url: _archive(builder, url) for url in _wanted(builder) or (() if by_hand else infos)}
-    size = _size(infos, archives or infos)
-    absent = [url for url, path in archives.items() if path is None]
-    problem = machine.why_unreachable(absent[0]) if absent else ""
-    if not problem and (broken := [url for url, path in archives.items() if path and _forget_if_damaged(builder, url)]):
-        why = machine.why_unreachable(broken[0])
-        problem = why and f"{archives[broken[0]].name} is damaged; {why}"
-        absent += broken
+    by_hand = [_manual_dir(builder) / info.filename for info in infos.values() if info.filename]
+    is_there = _has_files(_downloads(builder)) or any(map(Path.exists, by_hand)) or _instructions(builder)
+    problem = machine.why_unreachable(next(iter(infos))) if infos and not is_there else ""
     if not problem:
-        download = f"downloading {_size(infos, absent)} and " if absent else ""
-        print(f"{builder.name}: {download}preparing it in {_shown(builder.data_path)}, once", flush=True)
+        print(f"{builder.name}: preparing it in {_shown(builder.data_path)}, once", flush=True)
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # tfds says the same at greater length
                 builder.download_and_prepare()
         except Exception as error:  # it can fail in more ways than tfds has names for
             problem = _shown(f"{type(error).__name__}: {first_line(error)}")
     if problem:
-        raise NotPreparedError(_explanation(builder, problem, size))
+        raise NotPreparedError(_explanation(builder, problem))
 
 
 def damaged(builder: Any, reason: str) -> NotPreparedError:
@@ -79,99 +66,43 @@ def first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no details")
 
 
-def _explanation(builder: Any, problem: str, size: str) -> str:
+def _explanation(builder: Any, problem: str) -> str:
+    total = sum(info.size for info in (builder.url_infos or {}).values())  # of all configurations
+    size = f"{total / 2**30:,.2f} GiB" if total >= 2**30 else f"{total / 2**20:,.2f} MiB" if total else "unknown"
+    size = f"at most {size}" if len(builder.BUILDER_CONFIGS) > 1 else size
     name = f"{builder.name}/{builder.builder_config_name}" if builder.builder_config_name else builder.name
-    first = f"connect to the internet once and run: tfds build {name}"
-    by_hand = ""
-    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        lines = builder.MANUAL_DOWNLOAD_INSTRUCTIONS.strip().splitlines()
-        by_hand = f"It must be downloaded by hand; here, manual_dir is {_shown(_manual_dir(builder))}\n"
-        by_hand += "".join(f"    {line.strip()}\n" for line in lines)
+    first, lines = f"connect to the internet once and run: tfds build {name}", []
+    if instructions := _instructions(builder):
+        lines = [f"It must be downloaded by hand; here, manual_dir is {_shown(_manual_dir(builder))}"]
+        lines += [f"    {line.strip()}" for line in instructions.splitlines()]
         first = "place these files there and run this again"
-    return (
-        f"{builder.name!r} is not on this computer and could not be prepared ({problem}).\n"
-        f"Download size: {size}. Place: {_shown(builder.data_path)}\n"
-        f"{by_hand}"
-        "Three ways forward:\n"
-        f"  1. {first}\n"
-        "  2. set TFDS_DATA_DIR to a folder in which it is prepared already\n"
-        '  3. use dataset="textile", which is embedded and needs no network'
-    )
+    elif _has_files(_downloads(builder)):
+        lines = [f"If what was downloaded is damaged, delete it: {_shown(_downloads(builder))}"]
+    return "\n".join([
+        f"{builder.name!r} is not on this computer and could not be prepared ({problem}).",
+        f"Download size: {size}. Place: {_shown(builder.data_path)}",
+        *lines,
+        "Three ways forward:",
+        f"  1. {first}",
+        "  2. set TFDS_DATA_DIR to a folder in which it is prepared already",
+        '  3. use dataset="textile", which is embedded and needs no network',
+    ])  # fmt: skip
 
 
-def _wanted(builder: Any) -> list[str]:
-    """Returns the addresses that a set is made from, as far as they are known before the first is fetched.
-
-    `builder.url_infos` has those of all configurations and versions.
-    """
-    notes = _Notes(_manual_dir(builder) / "not-there")
-    # A dry run, which ends where the first archive would be read. Of a copy, because it may leave marks on the builder.
-    with contextlib.suppress(Exception):
-        copy.copy(builder)._split_generators(notes)
-    return list(dict.fromkeys(notes.urls))
-
-
-class _Notes:
-    """Stands in for tfds' download manager: notes which addresses a builder asks for, and fetches nothing."""
-
-    def __init__(self, nowhere: Path) -> None:
-        self.urls: list[str] = []
-        self._nowhere = nowhere
-
-    def download(self, urls: Any) -> Any:
-        return tf.nest.map_structure(self._note, urls)
-
-    download_and_extract = download
-
-    def iter_archive(self, path: Any) -> Any:
-        return iter(())
-
-    def _note(self, url: Any) -> Path:
-        self.urls.append(getattr(url, "url", url))
-        return self._nowhere
-
-
-def _archive(builder: Any, url: str) -> Path | None:
-    """Returns the file that tfds would take instead of downloading, or None."""
-    from tensorflow_datasets.core.download import resource
-
-    info = (builder.url_infos or {}).get(url)
-    by_hand = _manual_dir(builder) / (info.filename or "") if info else None
-    if by_hand and by_hand.is_file():
-        return by_hand
-    name = resource.get_dl_fname(url, info.checksum if info else None)
-    places = [_downloads(builder) / builder.name / name, _downloads(builder) / name]
-    return next((path for path in places if resource.is_locally_cached(path)), None)
-
-
-def _forget_if_damaged(builder: Any, url: str) -> bool:
-    """Compares a downloaded archive with its checksum, which tfds did when it came and does not do again.
-
-    One that is damaged loses the note beside it without which tfds fetches it anew. Files placed by hand are left to
-    tfds, which compares them.
-    """
-    from tensorflow_datasets.core.download import checksums, resource
-
-    path, info = _archive(builder, url), (builder.url_infos or {}).get(url)
-    if info is None or path.parent == _manual_dir(builder) or checksums.compute_url_info(path) == info:
-        return False
-    resource.get_info_path(path).unlink()
-    return True
-
-
-def _size(infos: dict, urls: Iterable[str]) -> str:
-    from tensorflow_datasets.core import units
-
-    total = sum(infos[url].size for url in urls if url in infos)
-    return str(units.Size(total)) if total else "unknown size"
+def _instructions(builder: Any) -> str:
+    return (builder.MANUAL_DOWNLOAD_INSTRUCTIONS or "").strip()
 
 
 def _downloads(builder: Any) -> Path:
-    return Path(builder.data_dir_root) / "downloads"
+    return Path(builder.data_dir_root) / "downloads" / builder.name
+
+
+def _has_files(folder: Path) -> bool:
+    return any(path.is_file() for path in folder.rglob("*"))
 
 
 def _manual_dir(builder: Any) -> Path:
-    return _downloads(builder) / "manual"
+    return Path(builder.data_dir_root) / "downloads" / "manual"
 
 
 def _shown(path: Any) -> str:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Optional
 
 from effnet_helpers import data, plotting, preprocessing, records, runtime
-from effnet_helpers.data import audit, check_classes, hash_key, take_units
+from effnet_helpers.data import audit, check_classes_in_splits, hash_key, take_units
 
 import numpy as np
 import pandas as pd
@@ -160,7 +160,7 @@ def split_by_hash(
                 splits[split] += take_units(units, max(1, int(total * fraction + rounding)), left)
         splits["train"] += [i for unit in units for i in unit]
     empty = {"val": val_fraction == 0, "test": test_fraction == 0, "train": False}
-    check_classes(names, labels, {split: part for split, part in splits.items() if not empty[split]})
+    check_classes_in_splits(names, labels, {split: part for split, part in splits.items() if not empty[split]})
     return {name: np.array(sorted(part, key=lambda i: names[i]), dtype=np.int64) for name, part in splits.items()}
 
 
@@ -316,7 +316,7 @@ stages = {
     "… augmented from cache": images.batches("train", batch_size, augment=strengths, cache=True),
 }
 
-# %%
+# %% tags=["alone"]
 rates = {name: data.images_per_second(stage.repeat(), measure_seconds) for name, stage in stages.items()}
 plotting.throughput(rates)
 for name, rate in rates.items():
