@@ -181,9 +181,13 @@ def room_of(path):
 
 
 def imported_rooms(source):
-    """Returns the rooms of the package and the other packages that a module imports, wherever in it."""
+    """Returns the rooms of the package and the other packages that a module imports, wherever in it, but for types."""
     rooms, others = set(), set()
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+    ]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -27,10 +27,14 @@ KINDS_WITH_PATH = ("folder", "csv")
 def notebooks(root: Path) -> list[Path]:
     """Returns the built notebooks of a checkout in the order of the series.
 
+    Args:
+        root: The checkout, or a folder in it.
+
     Raises:
         CourseError: If there are none.
     """
-    found = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    places = [sorted((folder / "notebooks").glob("[0-9][0-9]_*.ipynb")) for folder in (root, *root.parents)]
+    found = next(filter(None, places), [])
     if not found:
         raise CourseError(f"No notebooks in {root / 'notebooks'}. Pass --root, the folder of a checkout")
     return found

@@ -244,14 +244,27 @@ answers
 # ## What they cost here
 #
 # Multiply-adds are counted, milliseconds are measured. Each network answers one image at a time, then 32 at once. The
-# first call compiles and is not counted.
+# first call with a size compiles and is not counted, so it comes first, for all networks.
+
+
+# %%
+def random_images(model, batch_size):
+    return np.random.default_rng(seed).uniform(0, 255, (batch_size, *model.input_shape[1:])).astype("float32")
+
+
+networks = {name: models.build_imagenet_classifier(name, weights=None) for name in timed}
+for model in networks.values():
+    for batch_size in (1, 32):
+        model.predict_on_batch(random_images(model, batch_size))
+
+# %% [markdown]
+# Now the same calls again, a few times each. The median counts, since anything else that the computer does makes some
+# of them longer.
 
 
 # %%
 def milliseconds_per_image(model, batch_size):
-    images = np.random.default_rng(seed).uniform(0, 255, (batch_size, *model.input_shape[1:])).astype("float32")
-    model.predict_on_batch(images)
-    seconds = []
+    images, seconds = random_images(model, batch_size), []
     for _ in range(repeats):
         started = time.perf_counter()
         model.predict_on_batch(images)
@@ -260,10 +273,7 @@ def milliseconds_per_image(model, batch_size):
 
 
 # %% tags=["alone"]
-timings = {}
-for name in timed:
-    model = models.build_imagenet_classifier(name, weights=None)
-    timings[name] = {size: milliseconds_per_image(model, size) for size in (1, 32)}
+timings = {name: {size: milliseconds_per_image(model, size) for size in (1, 32)} for name, model in networks.items()}
 latency = pd.DataFrame(timings).T
 plotting.latency(latency)
 
