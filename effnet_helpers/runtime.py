@@ -4,6 +4,9 @@ TensorFlow's native libraries write to file descriptor 2 while they load and whe
 the log level, and a notebook shows all of it. Importing this module loads TensorFlow and Keras with the lines that
 are known to be harmless removed; anything else that is written meanwhile is passed on. Hence the order of imports in
 notebooks: `from effnet_helpers import runtime` first.
+
+What other projects have set in `KERAS_BACKEND` or `keras.json` does not count, and where it differs that is said: Keras
+runs on TensorFlow, channels last, in float32.
 """
 
 from __future__ import annotations
@@ -168,10 +171,24 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 # Otherwise one kernel takes nearly all memory of all GPUs, and a second notebook that is opened finds none.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 machine.keep_freed_memory()
+if "keras" in sys.modules and (_backend := sys.modules["keras"].config.backend()) != "tensorflow":
+    raise ImportError(
+        f"effnet_helpers needs Keras on TensorFlow, but here Keras has been imported on {_backend!r} before. Restart "
+        "Python, and import effnet_helpers first."
+    )
+if _foreign := machine.foreign_keras_settings():
+    _ours = ", ".join(map(str, machine.KERAS_SETTINGS.values()))
+    print(f"{', '.join(_foreign)}, which does not count here: effnet_helpers uses {_ours}.", file=sys.stderr)
+os.environ["KERAS_BACKEND"] = machine.KERAS_SETTINGS["backend"]
 with filtered_stderr():
     import keras
     import tensorflow as tf
 
+    keras.config.set_image_data_format(machine.KERAS_SETTINGS["image_data_format"])
+    keras.config.set_floatx(machine.KERAS_SETTINGS["floatx"])
+    keras.config.set_epsilon(machine.KERAS_SETTINGS["epsilon"])
+    if keras.config.dtype_policy().name in ("float16", "float64"):  # made of another floatx
+        keras.config.set_dtype_policy("float32")
     tf.config.list_physical_devices()  # the first look for devices tries CUDA, and says so
     # float32 means float32 on every device: TF32 keeps 10 bits of a mantissa, and what is compared with files that run
     # elsewhere would differ. Training on GPUs that have it is in float16 anyway, see `devices`.

@@ -1,10 +1,11 @@
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-from effnet_helpers import runtime
+from effnet_helpers import machine, runtime
 
 import keras
 import numpy as np
@@ -38,7 +39,7 @@ def run_python(code, path="", **environment):
 @pytest.fixture
 def noisy_tensorflow(tmp_path):
     """A folder with stand-ins for TensorFlow and Keras that are noisy at import and at the first look for devices."""
-    Path(tmp_path, "keras.py").touch()
+    Path(tmp_path, "keras.py").write_text("from unittest.mock import MagicMock\nconfig = MagicMock()\n")
     Path(tmp_path, "tensorflow.py").write_text(
         "import contextlib, os\n"
         "def say(text):\n"
@@ -124,6 +125,34 @@ def test_filter_takes_other_patterns(capfd):
     with runtime.filtered_stderr((re.compile("^drop"),)):
         os.write(2, b"drop me\nkeep me, and do not drop\n")
     assert capfd.readouterr().err == "keep me, and do not drop\n"
+
+
+def test_keras_settings_of_other_projects_do_not_count_and_are_said(tmp_path):
+    foreign = {"backend": "jax", "image_data_format": "channels_first", "floatx": "float64", "epsilon": 0.1}
+    Path(tmp_path, "keras.json").write_text(json.dumps(foreign))
+    code = (
+        "from effnet_helpers import runtime\nimport json, keras\n"
+        "print(json.dumps({name: getattr(keras.config, name)() for name in runtime.machine.KERAS_SETTINGS}))\n"
+        "print(keras.layers.Dense(1).compute_dtype)"
+    )
+    run = run_python(code, KERAS_HOME=str(tmp_path), KERAS_BACKEND="torch")
+    settings, dtype = run.stdout.splitlines()
+    assert (json.loads(settings), dtype) == (machine.KERAS_SETTINGS, "float32")
+    assert run.stderr == (
+        "backend is torch in KERAS_BACKEND, image_data_format is channels_first in keras.json, floatx is float64 in "
+        "keras.json, epsilon is 0.1 in keras.json, which does not count here: effnet_helpers uses tensorflow, "
+        "channels_last, float32, 1e-07.\n"
+    )
+
+
+def test_keras_on_another_backend_is_refused_in_one_sentence(noisy_tensorflow):
+    with Path(noisy_tensorflow, "keras.py").open("a") as stand_in:
+        stand_in.write("config.backend.return_value = 'jax'\n")
+    run = run_python("import keras\nfrom effnet_helpers import runtime", noisy_tensorflow)
+    assert run.stderr.splitlines()[-1] == (
+        "ImportError: effnet_helpers needs Keras on TensorFlow, but here Keras has been imported on 'jax' before. "
+        "Restart Python, and import effnet_helpers first."
+    )
 
 
 def test_set_seed_repeats_numpy_and_keras():

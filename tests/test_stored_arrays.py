@@ -77,8 +77,9 @@ def test_a_folder_that_cannot_be_made_costs_the_cache_and_nothing_else(tmp_path)
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "features" / "key.npy"
     assert machine.read_array(path, SHAPE, "float16") is None
-    with pytest.warns(machine.CacheWarning, match=r"cannot be written"):
+    with pytest.warns(machine.CacheWarning, match=r"cannot be written") as caught:
         assert write(path) is None
+    assert caught[0].filename == __file__  # not the package's own
 
 
 def test_an_interrupted_writer_leaves_nothing(path):

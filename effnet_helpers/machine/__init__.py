@@ -6,6 +6,13 @@ Nothing here imports TensorFlow or Keras, so that what is broken can be named in
 from effnet_helpers.machine.allocation import keep_freed_memory, kernel_environment
 from effnet_helpers.machine.cache import cache_dir, clear_cache, free_cache_gb
 from effnet_helpers.machine.checks import NOTE, OK, PROBLEM, Readiness, check_computer
-from effnet_helpers.machine.facts import keras_home, memory_gb, usable_cores, without_home
+from effnet_helpers.machine.facts import (
+    KERAS_SETTINGS,
+    foreign_keras_settings,
+    keras_home,
+    memory_gb,
+    usable_cores,
+    without_home,
+)
 from effnet_helpers.machine.network import why_unreachable
 from effnet_helpers.machine.stored_arrays import CacheWarning, read_array, write_array

@@ -126,7 +126,7 @@ def _tensorflow(profile: str) -> Iterator[Finding]:
         text = (
             f"{', '.join(foreign)}: the lessons set this right for themselves, but plain Keras beside them follows it"
         )
-        remedy = f"put {', '.join(facts.KERAS_SETTINGS.values())} there, or set KERAS_HOME to an empty folder"
+        remedy = f"put {', '.join(map(str, facts.KERAS_SETTINGS.values()))} there, or set KERAS_HOME to an empty folder"
         yield Finding("Keras settings", PROBLEM, text, remedy)
     found, driver = facts.tensorflow(), facts.nvidia_smi()
     if found.error:

@@ -19,8 +19,8 @@ from pathlib import Path
 import psutil
 from packaging.requirements import Requirement
 
-KERAS_SETTINGS = {"backend": "tensorflow", "image_data_format": "channels_last", "floatx": "float32"}
-"""What the lessons set for themselves, whatever other projects left in `keras.json`."""
+KERAS_SETTINGS = {"backend": "tensorflow", "image_data_format": "channels_last", "floatx": "float32", "epsilon": 1e-7}
+"""What `runtime` sets for the lessons, whatever other projects left in `keras.json`."""
 
 # In a process of its own: a library that does not suit the processor kills Python while it loads.
 PROBE = """
