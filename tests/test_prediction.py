@@ -148,6 +148,8 @@ def test_folders_archives_and_files_are_found_under_the_names_they_were_given(ph
     assert reasons["link.jpg"] == "a link"
     assert not any("notes" in name for name in reasons)
 
+    os.rename("new.zip", "new.backup")
+    assert len(prediction.find_pictures(["new.backup"]).names) == 6 + 1, "an archive by its content"
     monkeypatch.chdir(photos)
     assert "~x.jpg" in prediction.find_pictures(["."]).names
 

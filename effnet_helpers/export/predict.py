@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from effnet_helpers import outputs, preprocessing
-from effnet_helpers.data import extract_archive, list_pictures, scan_file
+from effnet_helpers.data import extract_archive, is_archive, list_pictures, scan_file
 from effnet_helpers.models import ModelCard
 
 import numpy as np
@@ -27,7 +27,6 @@ Predict = Callable[[np.ndarray], np.ndarray]
 """From float32 pixels (images, image_size, image_size, 3) in [0, 255] to probabilities (images, classes)."""
 
 PLAIN = ("hidden", "other_file")  # what is met in every folder and nobody takes for a picture
-ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".tbz2", ".xz", ".txz")
 COLUMNS = ("file", "predicted", "probability", "problem")  # of each table, with those of the classes before the last
 
 
@@ -100,7 +99,7 @@ def find_pictures(paths: Sequence[str | os.PathLike]) -> Found:
         place = _place(path)
         if not os.path.lexists(place):
             raise ValueError(f"There is no such file or folder. Received: {str(path)!r}")
-        if place.suffix.lower() in ARCHIVE_ENDINGS and place.is_file():
+        if is_archive(place):
             archive = extract_archive(place)
             place = archive.root
             others += [(str(path / name), reason) for name, reason in archive.skipped]
