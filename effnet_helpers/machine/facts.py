@@ -39,9 +39,6 @@ class TensorFlow:
     too_new: tuple[str, ...] = ()
 
 
-# the computer
-
-
 def usable_cores() -> int:
     """Returns how many cores this process may use, which a container or its user can have limited."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -73,9 +70,6 @@ def nvidia_smi() -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return type(error).__name__
     return ", ".join((done.stdout.strip() or done.stderr.strip() or "no GPU").splitlines())
-
-
-# what is installed
 
 
 def installed_version(name: str) -> str | None:
@@ -136,9 +130,6 @@ def other_kernel() -> str | None:
     # Environments are told apart by their folders, since their Python may be one.
     is_this = (path.parent.resolve(), path.resolve()) == (this.parent.resolve(), this.resolve())
     return "" if is_this else without_home(path, path.name)
-
-
-# where things are kept
 
 
 def without_home(path: Path, otherwise: str | None = None) -> str:

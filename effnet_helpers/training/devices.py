@@ -24,7 +24,7 @@ def use_device(batch_size: int = 0) -> int:
         ValueError: If `batch_size` is no whole number from 0 up.
 
     Example:
-        >>> batch_size = use_device(batch_size=16)  # doctest: +ELLIPSIS
+        >>> batch_size = training.use_device(batch_size=16)
         Device: ..., 16 images in a step.
     """
     is_number = isinstance(batch_size, int) and not isinstance(batch_size, bool)
