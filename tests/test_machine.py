@@ -146,7 +146,7 @@ def test_a_containers_limit_counts(monkeypatch):
     cores, (total, _) = facts.usable_cores(), facts.memory_gb()
     limits = {"cpu.max": "100000 100000", "memory.max": str(2**30)}
     monkeypatch.setattr(Path, "is_file", lambda path: True)
-    monkeypatch.setattr(Path, "read_text", lambda path, encoding: limits[path.name])
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: limits.get(path.name, str(2**63)))
     assert (facts.usable_cores(), facts.memory_gb()) == (1, (1, 1))
     limits.update({"cpu.max": "max 100000", "memory.max": "max"})
     assert (facts.usable_cores(), facts.memory_gb()[0]) == (cores, total)

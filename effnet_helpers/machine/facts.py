@@ -49,7 +49,8 @@ def usable_cores() -> int:
 def memory_gb() -> tuple[float, float]:
     """Returns memory in GB (2**30 bytes), in all and available now; a container's limit counts."""
     seen = psutil.virtual_memory()
-    total = min([seen.total, *_container_limit("memory.max")])
+    limits = _container_limit("memory.max"), _container_limit("memory/memory.limit_in_bytes")  # newer and older Linux
+    total = min(seen.total, *limits[0], *limits[1])
     return total / 2**30, min(seen.available, total) / 2**30
 
 
