@@ -21,8 +21,15 @@ def test_a_server_that_never_answers_keeps_nobody_waiting():
 
 
 def test_a_name_server_that_never_answers_keeps_nobody_waiting(monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: threading.Event().wait(60))
+    is_over = threading.Event()
+
+    def never(*_, **__):
+        is_over.wait()
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
     assert "no answer from weights.example" in why_unreachable("https://weights.example/b0.h5", seconds=0.1)
+    is_over.set()
 
 
 def test_a_server_that_answers_is_reachable_even_if_it_refuses():
