@@ -1,5 +1,6 @@
 """The machinery around the lessons, tried on a course of two tiny notebooks."""
 
+import errno
 import functools
 import json
 import re
@@ -11,11 +12,10 @@ import threading
 import time
 from datetime import datetime
 from io import StringIO
-from pathlib import Path
 
 from effnet_helpers.course import CourseError, build, profiles, run
 from effnet_helpers.course.cli import app
-from effnet_helpers.course.display import live_progress, main_figures, summary_table
+from effnet_helpers.course.display import LiveProgress, main_figures, summary_table
 from effnet_helpers.course.execute import Outcome, execute
 from effnet_helpers.course.kernels import Kernels, Usage
 from effnet_helpers.records import RECORD_MIME
@@ -27,7 +27,6 @@ import psutil
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_notebook, new_output
-from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -204,7 +203,7 @@ def test_pages_load_nothing_from_elsewhere_and_keep_alternative_texts(failed_run
 @pytest.mark.parametrize(("action", "error"), [("exit", "the cells below did not run"), ("die", "Kernel died")])
 def test_a_notebook_that_stops_early_has_failed(built, tmp_path, action, error):
     notebook, log = profiles.notebooks(built)[1], tmp_path / "kernel.log"
-    outcome = execute(notebook, tmp_path / "out.ipynb", parameters={"action": action}, cwd=tmp_path, log=log)
+    outcome = execute(notebook, tmp_path / "out.ipynb", {"action": action}, cwd=tmp_path, log=log)
     assert outcome.status == "failed"
     assert error in outcome.error
     assert outcome.cell == 3
@@ -305,11 +304,11 @@ def test_a_turn_alone_waits_for_those_begun_and_goes_before_those_that_wait():
 def test_a_terminal_sees_cells_headings_and_elapsed_time_of_both():
     screen = StringIO()
     console = Console(file=screen, force_terminal=True, width=100)
-    with live_progress(["01_first", "02_second"], console) as display:
-        display.start("02_second")(1, 3, "Another")
-        display.start("01_first")(2, 5, "A [heading]")
+    with LiveProgress(["01_first", "02_second"], console) as display:
+        display.begin("02_second")(1, 3, "Another")
+        display.begin("01_first")(2, 5, "A [heading]")
         time.sleep(0.3)
-        display.finish("01_first", Outcome("01_first", "failed", 61.0, error="E: x", cell=2, heading="H"))
+        display.mark_ended("01_first", Outcome("01_first", "failed", 61.0, error="E: x", cell=2, heading="H"))
     assert "01_first  cell 2/5  A [heading]" in screen.getvalue()
     assert "02_second  cell 1/3  Another" in screen.getvalue()
     assert "0:00:0" in screen.getvalue()
@@ -396,13 +395,13 @@ def test_a_table_that_cannot_be_written_is_refused_before_the_work(tmp_path):
     assert f"{tmp_path / 'file'} is no folder that can be written to" in result.stderr
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
-def test_a_full_disk_is_named(tmp_path):
-    for name in ("cat", "dog"):
-        (tmp_path / name).mkdir()
-        Image.new("RGB", (9, 9)).save(tmp_path / name / "1.png")
-    result = effnet("audit", tmp_path, "--out", "/dev/full")
-    assert result.stderr == "effnet: /dev/full: No space left on device\n"
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def fill_the_disk(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("effnet_helpers.data.audit", fill_the_disk)
+    result = effnet("audit", tmp_path, "--out", tmp_path / "a.csv")
+    assert result.stderr == f"effnet: {tmp_path / 'a.csv'}: No space left on device\n"
 
 
 # starting

@@ -42,7 +42,10 @@ def from_source(source: Path) -> NotebookNode:
     taken: set[str] = set()
     for cell in notebook.cells:
         cell.metadata.pop("lines_to_next_cell", None)
-        cell.id = _cell_id(cell, taken)
+        # Named by its content, so that an inserted cell does not rename those below it; longer if it is there twice.
+        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()
+        cell.id = next(digest[:length] for length in range(8, 65) if digest[:length] not in taken)
+        taken.add(cell.id)
     return notebook
 
 
@@ -73,24 +76,22 @@ def without_source(root: Path) -> list[Path]:
 def build(source: Path, workdir: Path, on_cell: CellCallback | None = None, kernels: Kernels | None = None) -> Outcome:
     """Executes a source with its own default parameters and writes the cleaned notebook beside `src/`.
 
-    The notebook there is replaced only if the new one ran through. What was executed stays in `workdir`, with a log,
-    for a look at what went wrong.
+    The notebook there is replaced only if the new one ran through.
 
     Args:
         source: The percent script.
-        workdir: A folder for the executed notebook and its log.
-        on_cell: As in `execute`.
-        kernels: As in `execute`.
+        workdir: A folder for the executed notebook and its log, which stay for a look at what went wrong.
+        on_cell: See `execute`.
+        kernels: See `execute`.
 
     Returns:
         What came of the execution.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    executed = workdir / f"{source.stem}.ipynb"
+    executed, log = workdir / f"{source.stem}.ipynb", workdir / f"{source.stem}.log"
     notebook = from_source(source)
     nbformat.write(notebook, executed)
-    cwd, log = built_path(source).parent, workdir / f"{source.stem}.log"
-    outcome = execute(executed, executed, parameters={}, cwd=cwd, log=log, on_cell=on_cell, kernels=kernels)
+    outcome = execute(executed, executed, {}, cwd=built_path(source).parent, log=log, on_cell=on_cell, kernels=kernels)
     if outcome.status == "ok":
         nbformat.write(with_outputs(notebook, outcome.executed), built_path(source))
     return outcome
@@ -106,13 +107,3 @@ def with_outputs(notebook: NotebookNode, executed: NotebookNode) -> NotebookNode
         if cell.cell_type == "code":
             cell.execution_count, cell.outputs = run.execution_count, run.outputs
     return notebook
-
-
-def _cell_id(cell: NotebookNode, taken: set[str]) -> str:
-    """Names a cell by its content, so that an inserted cell does not rename those below it."""
-    digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()
-    length = 8
-    while digest[:length] in taken:  # the same cell twice
-        length += 1
-    taken.add(digest[:length])
-    return digest[:length]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from effnet_helpers.course import ROOT, CourseError
 
@@ -16,10 +16,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-if TYPE_CHECKING:
-    from effnet_helpers.course.execute import Outcome
-
 FAILED, REFUSED, INTERRUPT = 1, 2, 130
+AUDIT, TABLE = Path("audit.csv"), Path("predictions.csv")
 
 
 class _Commands(TyperGroup):
@@ -48,15 +46,17 @@ class _Commands(TyperGroup):
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Refuses a file that cannot be written before the work for it begins; names it where the system does not."""
+    """Refuses a file that cannot be written before the work for it begins, and what the work itself refuses."""
     # Folders that are not there yet will be made in the first one that is.
     folder = next(parent for parent in path.expanduser().absolute().parents if parent.exists())
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise CourseError(f"{path}: {folder} is no folder that can be written to")
     try:
         yield
+    except ValueError as error:
+        raise CourseError(str(error)) from None
     except OSError as error:
-        if error.errno and not error.filename:
+        if error.errno and not error.filename:  # the system does not always say which file it was
             error.filename = str(path)
         raise
 
@@ -69,28 +69,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Notebooks = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[NOTEBOOK]...", help="Numbers, names or their beginnings: 4, 04, 04_head, head. All if none."
-    ),
-]
-Root = Annotated[Path, typer.Option(help="The checkout to work in.", show_default="the one of this package")]
+# The options that several commands share.
+NOTEBOOKS_HELP = "Numbers, names or their beginnings: 4, 04, 04_head, head. All if none."
+Notebooks = Annotated[list[str] | None, typer.Argument(metavar="[NOTEBOOK]...", help=NOTEBOOKS_HELP)]
+ROOT_HELP = "The checkout to work in."
+Root = Annotated[Path, typer.Option(help=ROOT_HELP, resolve_path=True, show_default="the one of this package")]
 Profile = Annotated[str, typer.Option(help="quick, or a file in notebooks/profiles/: smoke, full.")]
 Assignments = Annotated[
     list[str] | None,
     typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Sets a parameter wherever it exists; repeatable."),
 ]
+JOBS_HELP = "Notebooks side by side; cells that measure time run alone."
+JOBS_DEFAULT = "2, or 1 with one core, little memory or a GPU"
 Jobs = Annotated[
-    int | None,
-    typer.Option(
-        "-j",
-        "--jobs",
-        min=1,
-        metavar="N",
-        help="Notebooks side by side; cells that measure time run alone.",
-        show_default="2, or 1 with one core, little memory or a GPU",
-    ),
+    int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help=JOBS_HELP, show_default=JOBS_DEFAULT)
 ]
 Name = Annotated[str | None, typer.Option(help="The folder under runs/.", show_default="time and profile")]
 
@@ -106,14 +98,12 @@ def run(
 ) -> None:
     """Runs notebooks and leaves their results, pages and figures in runs/NAME/."""
     from effnet_helpers.course import profiles
-    from effnet_helpers.course.run import default_name, run_series, side_by_side
+    from effnet_helpers.course.run import default_name, run_series
 
-    root = root.resolve()
     chosen = profiles.select(profiles.notebooks(root), notebooks or [])
     given = profiles.resolve(root, chosen, profile, parameter or [])
     plans = {name or default_name(root, profile): given}
-    runs = run_series(root, chosen, plans, profile=profile, console=Console(), at_once=jobs or side_by_side())
-    _exit_1_unless_ok(runs.values())
+    _exit_1_unless_ok(*run_series(root, chosen, plans, profile, Console(), jobs))
 
 
 @app.command()
@@ -129,9 +119,9 @@ def seeds(
     """Repeats notebooks over training seeds: mean and spread of every recorded figure, and runs/NAME/seeds.csv."""
     from effnet_helpers.course import profiles
     from effnet_helpers.course.display import seeds_table
-    from effnet_helpers.course.run import default_name, run_series, seed_statistics, side_by_side
+    from effnet_helpers.course.run import default_name, run_series, seed_statistics
 
-    console, root = Console(), root.resolve()
+    console = Console()
     if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
         raise CourseError(f"--seeds expects whole numbers separated by commas. Received: {seeds!r}")
     numbers = list(dict.fromkeys(map(int, seeds.split(","))))
@@ -139,13 +129,13 @@ def seeds(
     given = [profiles.resolve(root, chosen, profile, [*(parameter or []), f"seed={seed}"]) for seed in numbers]
     name = name or default_name(root, f"{profile}-seeds")
     plans = {f"{name}/seed-{seed}": each for seed, each in zip(numbers, given, strict=True)}
-    runs = run_series(root, chosen, plans, profile=profile, console=console, at_once=jobs or side_by_side())
-    statistics = seed_statistics(dict(zip(numbers, runs.values(), strict=True)))
+    runs = run_series(root, chosen, plans, profile, console, jobs)
+    statistics = seed_statistics(dict(zip(numbers, runs, strict=True)))
     table = root / "runs" / name / "seeds.csv"
     statistics.to_csv(table, index=False)
     console.print(seeds_table(statistics))
     console.print(f"Wrote {table}", soft_wrap=True, markup=False, highlight=False)
-    _exit_1_unless_ok(runs.values())
+    _exit_1_unless_ok(*runs)
 
 
 @app.command()
@@ -158,8 +148,7 @@ def build(
     from effnet_helpers.course import build as builder
     from effnet_helpers.course import profiles
 
-    console, root = Console(), root.resolve()
-    sources = builder.sources(root)
+    console, sources = Console(), builder.sources(root)
     if not sources:
         raise CourseError(f"No sources in {root / 'notebooks' / 'src'}. Pass --root, the folder of a checkout")
     chosen = profiles.select(sources, notebooks or [])
@@ -175,7 +164,7 @@ def build(
     # One after the other, since the seconds that they print are committed.
     workdir = root / "runs" / "build"
     work = {source.stem: functools.partial(builder.build, source, workdir) for source in chosen}
-    _exit_1_unless_ok([run_all(work, console).values()])
+    _exit_1_unless_ok(run_all(work, console).values())
 
 
 @app.command()
@@ -189,7 +178,6 @@ def check(profile: Profile = "quick", root: Root = ROOT) -> None:
         raise typer.Exit(FAILED) from None
     from effnet_helpers.course.check import needs, table
 
-    root = root.resolve()
     report = machine.check_computer(profile, *needs(root, profile), root)
     console = Console()
     console.print(table(report))
@@ -200,9 +188,7 @@ def check(profile: Profile = "quick", root: Root = ROOT) -> None:
 @app.command()
 def audit(
     path: Annotated[str, typer.Argument(help="A folder, a zip or tar archive, a CSV table, or a specification.")],
-    out: Annotated[Path, typer.Option(help="The table of all findings to write; an existing one is replaced.")] = Path(
-        "audit.csv"
-    ),
+    out: Annotated[Path, typer.Option(help="The table of all findings to write; an earlier one is replaced.")] = AUDIT,
 ) -> None:
     """Reads every picture of a collection once: what cannot be used, is odd, is there twice. Changes nothing."""
     from effnet_helpers.course.display import audit_table, count_progress
@@ -210,11 +196,8 @@ def audit(
 
     console = Console()
     with _writing(out):
-        try:
-            with count_progress("reading", console) as progress:
-                result = audit_pictures(path, progress=progress)
-        except ValueError as error:
-            raise CourseError(str(error)) from None
+        with count_progress("reading", console) as progress:
+            result = audit_pictures(path, progress=progress)
         out.parent.mkdir(parents=True, exist_ok=True)
         result.to_csv(out)
     if len(result.findings):
@@ -228,19 +211,14 @@ def predict(
         Path, typer.Argument(help="A .keras, .tflite or .onnx file or the folder of a SavedModel, its .json beside it.")
     ],
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Pictures, folders, zip or tar archives.")],
-    out: Annotated[Path, typer.Option(help="The table to write; an earlier one of this command is replaced.")] = Path(
-        "predictions.csv"
-    ),
+    out: Annotated[Path, typer.Option(help="The table to write; an earlier one of this command is replaced.")] = TABLE,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 32,
 ) -> None:
     """Says what is on pictures: a table with a row for each, and a PNG beside it with the least certain ones."""
     from effnet_helpers.course.predict import predict as predict_pictures
 
-    try:
-        with _writing(out):
-            summary = predict_pictures(model, paths, out, batch_size, Console())
-    except ValueError as error:
-        raise CourseError(str(error)) from None
+    with _writing(out):
+        summary = predict_pictures(model, paths, out, batch_size, Console())
     if not any(summary.counts.values()):
         raise typer.Exit(FAILED)
 
@@ -257,6 +235,6 @@ def clean_cache() -> None:
     typer.echo(f"Freed {size / 1e6:,.1f} MB: {path}")
 
 
-def _exit_1_unless_ok(runs: Iterable[Iterable[Outcome]]) -> None:
+def _exit_1_unless_ok(*runs: Iterable) -> None:
     if any(outcome.status != "ok" for outcomes in runs for outcome in outcomes):
         raise typer.Exit(FAILED)

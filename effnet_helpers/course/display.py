@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,47 +29,38 @@ ACCURACIES = ("test_accuracy", "val_accuracy")  # come first
 MAIN_FIGURES = 4  # as many recorded values fit a table; metrics.json has all of them
 
 
-class ProgressDisplay:
-    """The lines of `live_progress`."""
+class LiveProgress(Progress):
+    """Shows which notebooks and cells run and for how long; where there is no terminal, a line per start and end."""
 
-    def __init__(self, names: Sequence[str], progress: Progress) -> None:
-        self._progress = progress
-        self._console = progress.console
-        self._tasks = {name: progress.add_task(f"{name}  waiting", start=False, total=1) for name in names}
+    def __init__(self, names: Iterable[str], console: Console) -> None:
+        columns = SpinnerColumn(finished_text=" "), TextColumn("{task.description}"), TimeElapsedColumn()
+        super().__init__(*columns, console=console, disable=not console.is_terminal)
+        self._by_name = {name: self.add_task(f"{name}  waiting", start=False, total=1) for name in names}
 
-    def start(self, name: str) -> CellCallback:
+    def begin(self, name: str) -> CellCallback:
         """Marks a notebook as running; the returned function is to be called at each of its code cells."""
-        task = self._tasks[name]
-        self._progress.start_task(task)
-        self._progress.update(task, description=f"{name}  starting")
-        self._say(f"{time.strftime('%H:%M:%S')} {name} started")
+        task = self._by_name[name]
+        self.start_task(task)
+        self.update(task, description=f"{name}  starting")
+        self._say(f"{name} started")
 
         def on_cell(number: int, total: int, heading: str) -> None:
-            self._progress.update(task, description=escape(f"{name}  cell {number}/{total}  {heading}"))
+            self.update(task, description=escape(f"{name}  cell {number}/{total}  {heading}"))
 
         return on_cell
 
-    def finish(self, name: str, outcome: Outcome) -> None:
-        """Marks a notebook as finished, and says at once why if it failed."""
-        self._progress.update(self._tasks[name], description=f"{name}  {outcome.status}", completed=1)
-        self._say(
-            f"{time.strftime('%H:%M:%S')} {name} {outcome.status} in {duration(outcome.seconds)} min, "
-            f"peak memory {outcome.usage.peak_memory_mb:,.0f} MB"
-        )
+    def mark_ended(self, name: str, outcome: Outcome) -> None:
+        """Marks a notebook as ended, and says at once why if it failed."""
+        self.update(self._by_name[name], description=f"{name}  {outcome.status}", completed=1)
+        memory = f"{outcome.usage.peak_memory_mb:,.0f}"
+        self._say(f"{name} {outcome.status} in {duration(outcome.seconds)} min, peak memory {memory} MB")
         if outcome.error:
-            self._console.print(f"{name}, {failure_line(outcome)}", style="red", markup=False, highlight=False)
+            self.console.print(f"{name}, {failure_line(outcome)}", style="red", markup=False, highlight=False)
 
     def _say(self, line: str) -> None:
-        if not self._console.is_terminal:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def live_progress(names: Sequence[str], console: Console) -> Iterator[ProgressDisplay]:
-    """Shows which notebooks and cells run and for how long; where there is no terminal, a line per start and end."""
-    columns = SpinnerColumn(finished_text=" "), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield ProgressDisplay(names, progress)
+        if not self.console.is_terminal:
+            line = f"{time.strftime('%H:%M:%S')} {line}"
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:
@@ -95,17 +86,13 @@ def failure_line(outcome: Outcome) -> str:
 
 def summary_table(outcomes: dict[str, Outcome]) -> Table:
     """Returns the closing table: notebook, status, minutes, peak memory, main figures."""
-    table = Table()
-    for column in ("notebook", "status"):
-        table.add_column(column, no_wrap=True)
-    for column in ("min:s", "peak MB"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("main figures", overflow="fold")
+    numbers = [Column(name, justify="right", no_wrap=True) for name in ("min:s", "peak MB")]
+    table = Table(Column("notebook", no_wrap=True), Column("status", no_wrap=True), *numbers, "main figures")
+    table.columns[-1].overflow = "fold"
     for name, outcome in outcomes.items():
         status = "[green]ok[/]" if outcome.status == "ok" else f"[bold red]{outcome.status}[/]"
-        figures = escape("\n".join(main_figures(outcome)))
-        memory = f"{outcome.usage.peak_memory_mb:,.0f}"
-        table.add_row(name, status, duration(outcome.seconds), memory, figures)
+        minutes, memory = duration(outcome.seconds), f"{outcome.usage.peak_memory_mb:,.0f}"
+        table.add_row(name, status, minutes, memory, escape("\n".join(main_figures(outcome))))
     return table
 
 

@@ -59,21 +59,18 @@ class Outcome:
 
     def metrics(self) -> dict[str, Any]:
         """Returns the notebook's entry of `metrics.json`."""
-        own = {
-            "status": self.status,
-            "seconds": self.seconds,
-            "cpu_seconds": round(self.usage.cpu_seconds, 1),
-            "peak_memory_mb": round(self.usage.peak_memory_mb, 1),
-        }
-        failure = {"error": self.error, "cell": self.cell, "heading": self.heading} if self.error else {}
-        return own | failure | self.records | own | failure  # a record never hides what is the run's own
+        memory, cpu_seconds = round(self.usage.peak_memory_mb, 1), round(self.usage.cpu_seconds, 1)
+        own = {"status": self.status, "seconds": self.seconds, "cpu_seconds": cpu_seconds, "peak_memory_mb": memory}
+        if self.error:
+            own |= {"error": self.error, "cell": self.cell, "heading": self.heading}
+        return own | self.records | own  # a record never hides what is the run's own
 
 
 def execute(
     notebook: Path,
     output: Path,
-    *,
     parameters: dict[str, Any],
+    *,
     cwd: Path,
     log: Path,
     on_cell: CellCallback | None = None,
@@ -81,15 +78,13 @@ def execute(
 ) -> Outcome:
     """Runs a notebook in a fresh kernel of this Python; whatever happens, `output` keeps what was reached.
 
-    Nothing is printed here: what the kernel's process writes outside its cells, and what the libraries in between
-    have to say, goes to `log`.
-
     Args:
         notebook: The notebook to run; it is not changed.
         output: Where the executed notebook is written, after each cell.
         parameters: Values that are set after the cell tagged `parameters`; may be empty.
         cwd: The folder the cells run in.
-        log: The log file, appended to.
+        log: The file to append to what the kernel's process writes outside its cells, and what the libraries in
+            between have to say. Nothing is printed.
         on_cell: Called before each code cell with its number from 1, the number of code cells, and the nearest
             heading above it.
         kernels: Those that run side by side with this one; alone if None.
@@ -137,11 +132,8 @@ def execute(
     if error is None and any(_is_code(cell) and cell.execution_count is None for cell in executed.cells):
         error = "stopped here: the cells below did not run"
     seconds = round(time.perf_counter() - started, 1)
-    if error is None:
-        return Outcome(notebook.stem, "ok", seconds, usage, executed)
-    return Outcome(
-        notebook.stem, "failed", seconds, usage, executed, error, _count_code(reached), _last_heading(reached)
-    )
+    failure = (error, _count_code(reached), _last_heading(reached)) if error else ()
+    return Outcome(notebook.stem, "failed" if error else "ok", seconds, usage, executed, *failure)
 
 
 def _is_code(cell: NotebookNode) -> bool:

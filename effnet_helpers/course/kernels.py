@@ -52,19 +52,14 @@ class Kernels:
     @contextlib.contextmanager
     def taking_turns(self) -> Iterator[Callable[[bool], None]]:
         """Holds a turn; the function that this gives ends it and begins the next one, alone or not."""
-        is_alone = False
+        with contextlib.ExitStack() as turn:
 
-        def next_turn(alone: bool) -> None:
-            nonlocal is_alone
-            self._end_turn(is_alone)
-            is_alone = alone
-            self._begin_turn(is_alone)
+            def next_turn(alone: bool) -> None:
+                turn.close()
+                turn.enter_context(self._turn(alone))
 
-        self._begin_turn(is_alone)
-        try:
+            next_turn(False)
             yield next_turn
-        finally:
-            self._end_turn(is_alone)
 
     def manager_class(self, log: IO[str], usage: Usage) -> type[AsyncKernelManager]:
         """Makes the class of kernels that run this Python, whatever `python3` means to the user's Jupyter."""
@@ -90,17 +85,19 @@ class Kernels:
         for process in list(self._processes):
             _kill(process)
 
-    def _begin_turn(self, alone: bool) -> None:
+    @contextlib.contextmanager
+    def _turn(self, alone: bool) -> Iterator[None]:
         with self._changed:
             self._alone += alone
             self._changed.wait_for(lambda: not (self._turns if alone else self._alone))
             self._turns += 1
-
-    def _end_turn(self, alone: bool) -> None:
-        with self._changed:
-            self._turns -= 1
-            self._alone -= alone
-            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._turns -= 1
+                self._alone -= alone
+                self._changed.notify_all()
 
 
 def _kill(process: psutil.Process) -> None:

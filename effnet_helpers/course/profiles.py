@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -57,14 +57,13 @@ def select(paths: list[Path], names: Iterable[str]) -> list[Path]:
     for name in names:
         wanted = Path(name).stem if name.endswith((".ipynb", ".py")) else name
         start = f"{int(wanted):02d}_" if wanted.isdecimal() else wanted
-        fitting = [
-            path for path in paths if wanted and (path.stem.startswith(start) or path.stem[3:].startswith(start))
-        ]
+        fitting = [path for path in paths if start and (path.stem.startswith(start) or path.stem[3:].startswith(start))]
         if len(fitting) != 1:
-            known = ", ".join(path.stem for path in fitting or paths)
-            raise CourseError(
-                f"{'No notebook fits' if not fitting else 'Several notebooks fit'}. Known: {known}. Received: {name!r}"
+            known, how_many = (
+                ", ".join(path.stem for path in fitting or paths),
+                "Several fit" if fitting else "None fits",
             )
+            raise CourseError(f"Expected the name of one notebook. {how_many}. Known: {known}. Received: {name!r}")
         chosen += fitting
     return [path for path in paths if path in chosen] if chosen else paths
 
@@ -100,11 +99,9 @@ def resolve(root: Path, chosen: list[Path], profile: str, assignments: Iterable[
     taken = {path.stem: parameters_of(path) for path in notebooks(root)}
     overlay = _read_profile(root, profile)
     for stem, values in overlay.items():
-        if stem not in taken:
-            raise CourseError(_unknown("notebook", stem, taken, f"profile {profile}"))
+        _check_known("notebook", stem, taken, f"profile {profile}")
         for name, value in values.items():
-            if name not in taken[stem]:
-                raise CourseError(_unknown("parameter", name, taken[stem], f"profile {profile}, {stem}"))
+            _check_known("parameter", name, taken[stem], f"profile {profile}, {stem}")
             _check_type(taken[stem][name], value, f"profile {profile}, {stem}")
     given = {path.stem: dict(overlay.get(path.stem, {})) for path in chosen}
     for assignment in assignments:
@@ -113,7 +110,9 @@ def resolve(root: Path, chosen: list[Path], profile: str, assignments: Iterable[
             raise CourseError(f"-p expects name=value. Received: {assignment!r}")
         takers = [stem for stem in given if name in taken[stem]]
         if not takers:
-            raise CourseError(_nobody_takes(name, {stem: taken[stem] for stem in given}))
+            near = did_you_mean(name, itertools.chain(*(taken[stem] for stem in given)))
+            lines = [f"\n  {stem}: {', '.join(taken[stem])}" for stem in given]
+            raise CourseError(f"No chosen notebook has a parameter {name!r}.{near} They take:{''.join(lines)}")
         for stem in takers:
             parameter = taken[stem][name]
             value = _parse(text, parameter.inferred_type_name)
@@ -140,22 +139,17 @@ def _read_profile(root: Path, profile: str) -> dict[str, dict[str, Any]]:
     if profile == QUICK:
         return {}
     files = {path.stem: path for path in sorted((root / "notebooks" / "profiles").glob("*.yaml"))}
-    if profile not in files:
-        raise CourseError(_unknown("profile", profile, [QUICK, *files], "--profile"))
+    _check_known("profile", profile, [QUICK, *files], "--profile")
     blocks = yaml.safe_load(files[profile].read_text(encoding="utf-8")) or {}
     if not isinstance(blocks, dict) or not all(isinstance(block, dict | None) for block in blocks.values()):
         raise CourseError(f"{files[profile].name}: expected one block of `name: value` lines a notebook")
     return {str(stem): dict(block or {}) for stem, block in blocks.items()}
 
 
-def _unknown(kind: str, name: str, known: Iterable[str], where: str) -> str:
-    return f"{where}: there is no {kind} {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}"
-
-
-def _nobody_takes(name: str, taken: dict[str, dict[str, Parameter]]) -> str:
-    names = dict.fromkeys(each for parameters in taken.values() for each in parameters)
-    lines = [f"  {stem}: {', '.join(parameters)}" for stem, parameters in taken.items()]
-    return "\n".join([f"No chosen notebook has a parameter {name!r}.{did_you_mean(name, names)} They take:", *lines])
+def _check_known(kind: str, name: str, known: Iterable[str], where: str) -> None:
+    if name not in known:
+        known_ones = f"{did_you_mean(name, known)} Known: {', '.join(known)}"
+        raise CourseError(f"{where}: there is no {kind} {name!r}.{known_ones}")
 
 
 def _from_here(name: str, text: str) -> str:
@@ -167,29 +161,31 @@ def _from_here(name: str, text: str) -> str:
 
 
 def _check_type(parameter: Parameter, value: Any, where: str) -> None:
-    name, annotation = parameter.name, parameter.inferred_type_name
-    if not _fits(value, annotation):
-        raise CourseError(f"{where}: parameter {name!r} expects {annotation}. Received: {value!r}")
+    expected = parameter.inferred_type_name
+    if not _fits(value, expected):
+        raise CourseError(f"{where}: parameter {parameter.name!r} expects {expected}. Received: {value!r}")
 
 
 def _parse(text: str, annotation: str) -> Any:
     """Reads a text of the command line as a type; text that does not fit is returned as it is."""
-    if match := re.fullmatch(r"Optional\[(.*)\]", annotation):
-        return None if text.lower() in ("none", "null") else _parse(text, match[1])
-    if match := re.fullmatch(r"list\[(.*)\]", annotation):
-        return [_parse(item.strip(" '\""), match[1]) for item in text.strip(" []").split(",") if item.strip()]
-    if annotation == "bool":
+    outer, _, inner = annotation.rstrip("]").rpartition("[")
+    if outer == "Optional" and text.lower() in ("none", "null"):
+        return None
+    if outer == "list":
+        return [_parse(item.strip(" '\""), inner) for item in text.strip(" []").split(",") if item.strip()]
+    if inner == "bool":
         return {"true": True, "false": False}.get(text.lower(), text)
     try:
-        return {"int": int, "float": float, "str": str}[annotation](text)
+        return {"int": int, "float": float, "str": str}[inner](text)
     except ValueError:
         return text
 
 
 def _fits(value: Any, annotation: str) -> bool:
-    if match := re.fullmatch(r"Optional\[(.*)\]", annotation):
-        return value is None or _fits(value, match[1])
-    if match := re.fullmatch(r"list\[(.*)\]", annotation):
-        return isinstance(value, list) and all(_fits(item, match[1]) for item in value)
+    outer, _, inner = annotation.rstrip("]").rpartition("[")
+    if outer == "list":
+        return isinstance(value, list) and all(_fits(item, inner) for item in value)
+    if outer == "Optional" and value is None:
+        return True
     types = {"int": int, "float": int | float, "str": str, "bool": bool}
-    return isinstance(value, types[annotation]) and isinstance(value, bool) == (annotation == "bool")
+    return isinstance(value, types[inner]) and isinstance(value, bool) == (inner == "bool")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from effnet_helpers.course import CourseError, build, profiles
-from effnet_helpers.course.display import duration, live_progress, summary_table
+from effnet_helpers.course.display import LiveProgress, duration, summary_table
 from effnet_helpers.course.execute import CellCallback, Outcome, execute
 from effnet_helpers.course.kernels import Kernels
 from effnet_helpers.course.pages import write_index, write_page
@@ -31,7 +31,6 @@ from rich.console import Console
 
 MEMORY_OF_A_KERNEL = 3  # GB (2**30 bytes)
 
-Given = dict[str, dict[str, Any]]
 Work = Callable[[CellCallback, Kernels], Outcome]
 
 
@@ -90,13 +89,13 @@ def run_all(
         for future in futures:
             label = running.pop(future)
             ended[label] = future.result()
-            display.finish(label, ended[label])
+            display.mark_ended(label, ended[label])
             report(*so_far())
 
     try:
-        with live_progress(list(work), console) as display, ThreadPoolExecutor(at_once) as pool:
+        with LiveProgress(work, console) as display, ThreadPoolExecutor(at_once) as pool:
             order = list(work) if at_once == 1 else reversed(work)
-            running = {pool.submit(lambda each: work[each](display.start(each), kernels), each): each for each in order}
+            running = {pool.submit(lambda each: work[each](display.begin(each), kernels), each): each for each in order}
             try:
                 while running:
                     # With a timeout, since without one Windows does not let Ctrl-C through.
@@ -116,12 +115,11 @@ def run_all(
 def run_series(
     root: Path,
     chosen: list[Path],
-    plans: dict[str, Given],
-    *,
+    plans: dict[str, dict[str, dict[str, Any]]],
     profile: str,
     console: Console,
-    at_once: int,
-) -> dict[str, list[Outcome]]:
+    at_once: int | None = None,
+) -> list[list[Outcome]]:
     """Runs notebooks, each in its own kernel, once for each plan; cells tagged `alone` have the computer to themselves.
 
     Args:
@@ -130,7 +128,7 @@ def run_series(
         plans: The parameters from `profiles.resolve`, by the name of the run.
         profile: The profile's name, for the record.
         console: Where progress is shown.
-        at_once: How many run side by side.
+        at_once: How many run side by side; by default as many as `side_by_side` says.
 
     Returns:
         For each plan what came of its notebooks.
@@ -142,7 +140,11 @@ def run_series(
     for source in build.sources(root):
         if build.built_path(source) in chosen and (difference := build.out_of_step(source)):
             console.print(f"Note: {difference}. Running it as it is; `make notebooks` rebuilds it.", markup=False)
-    ran_on, work, folders = versions(root), {}, {}
+    ran_on, work, folders = versions(root), {}, {}  # the last two by label
+
+    def outcomes_in(folder: Path, outcomes: dict[str, Outcome]) -> list[Outcome]:
+        return [outcome for label, outcome in outcomes.items() if folders[label] == folder]
+
     for name, given in plans.items():
         folder = new_run_dir(root, name)
         _write_json(folder / "parameters.json", {"profile": profile, "notebooks": profiles.in_effect(chosen, given)})
@@ -153,20 +155,17 @@ def run_series(
 
     def report(outcomes: dict[str, Outcome], effort: Effort) -> None:
         for folder in set(folders.values()):
-            those = [outcome for label, outcome in outcomes.items() if folders[label] == folder]
+            those = outcomes_in(folder, outcomes)
             write_index(folder, profile, those, str(effort))
             _write_json(folder / "metrics.json", {outcome.notebook: outcome.metrics() for outcome in those})
             _write_json(folder / "versions.json", ran_on | {"run": asdict(effort)})
 
     try:
-        outcomes = run_all(work, console, at_once, report)
+        outcomes = run_all(work, console, at_once or side_by_side(), report)
     finally:
         for folder in dict.fromkeys(folders.values()):
             console.print(f"Open {folder / 'index.html'}", soft_wrap=True, markup=False, highlight=False)
-    return {
-        name: [outcome for label, outcome in outcomes.items() if folders[label] == root / "runs" / name]
-        for name in plans
-    }
+    return [outcomes_in(folder, outcomes) for folder in dict.fromkeys(folders.values())]
 
 
 def new_run_dir(root: Path, name: str) -> Path:
@@ -204,15 +203,11 @@ def default_name(root: Path, kind: str) -> str:
 def versions(root: Path) -> dict[str, Any]:
     """Describes what a run ran on: Python and its packages, the machine, the commit."""
     found = [(each.name, each.version) for each in importlib.metadata.distributions() if each.name]  # none if broken
+    system, processor, memory = platform.platform(), platform.machine(), round(memory_gb()[0], 1)
     return {
         "python": platform.python_version(),
         "packages": dict(sorted(found, key=lambda package: package[0].lower())),
-        "machine": {
-            "system": platform.platform(),
-            "processor": platform.machine(),
-            "cores": usable_cores(),
-            "memory_gb": round(memory_gb()[0], 1),
-        },
+        "machine": {"system": system, "processor": processor, "cores": usable_cores(), "memory_gb": memory},
         "git_commit": _git(root, "rev-parse", "HEAD"),
         "git_changes": bool(_git(root, "status", "--porcelain")),
     }
@@ -228,17 +223,15 @@ def seed_statistics(runs: dict[int, list[Outcome]]) -> pd.DataFrame:
         A row for each notebook and figure: how many seeds, mean, sample standard deviation, minimum, maximum, and the
         value of each seed. Runs that failed or did not record the figure are left out.
     """
-    values = pd.DataFrame(
-        [
-            {"notebook": outcome.notebook, "figure": figure, "seed": f"seed_{seed}", "value": float(value)}
-            for seed, outcomes in runs.items()
-            for outcome in outcomes
-            for figure, value in outcome.records.items()
-            if outcome.status == "ok" and isinstance(value, int | float) and not isinstance(value, bool)
-        ],
-        columns=["notebook", "figure", "seed", "value"],
-    )
+    rows = [
+        (outcome.notebook, figure, f"seed_{seed}", float(value))
+        for seed, outcomes in runs.items()
+        for outcome in outcomes
+        for figure, value in outcome.records.items()
+        if outcome.status == "ok" and isinstance(value, int | float) and not isinstance(value, bool)
+    ]
     keys = ["notebook", "figure"]
+    values = pd.DataFrame(rows, columns=[*keys, "seed", "value"])
     measures = {"seeds": "count", "mean": "mean", "standard_deviation": "std", "minimum": "min", "maximum": "max"}
     table = values.groupby(keys, sort=False)["value"].agg(**measures)
     by_seed = values.pivot(index=keys, columns="seed", values="value")
@@ -247,9 +240,7 @@ def seed_statistics(runs: dict[int, list[Outcome]]) -> pd.DataFrame:
 
 def _run_one(path: Path, folder: Path, given: dict[str, Any], on_cell: CellCallback, kernels: Kernels) -> Outcome:
     log = folder / "logs" / f"{path.stem}.log"
-    outcome = execute(
-        path, folder / path.name, parameters=given, cwd=path.parent, log=log, on_cell=on_cell, kernels=kernels
-    )
+    outcome = execute(path, folder / path.name, given, cwd=path.parent, log=log, on_cell=on_cell, kernels=kernels)
     if outcome.executed:
         with kernels.taking_turns():  # a timing cell next door would notice
             write_page(outcome, folder, path.parent)
