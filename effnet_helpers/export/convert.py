@@ -42,7 +42,7 @@ CONVERTER_LINES = (
 def convert_classifier(
     model: keras.Model, path: Path, format: str, precision: str = "float32", representative: np.ndarray | None = None
 ) -> None:
-    """Writes a classifier in one of the `FORMATS`, quietly and without a check; see `export` for the arguments."""
+    """Writes a classifier in one of the `FORMATS`, quietly and without a check. See `export`."""
     serve = serving_function(serving_copy(model))
     with quiet_converters():
         if format == "litert":
@@ -120,8 +120,8 @@ def serving_function(network: keras.Model) -> Serve:
     Returns:
         A `tf.function` from `pixels`, float32 (any number, height, width, 3), to `{"probabilities": …}`.
     """
-    weights = [[variable.numpy() for variable in network.trainable_variables]]
-    weights += [[variable.numpy() for variable in network.non_trainable_variables]]
+    variables = network.trainable_variables, network.non_trainable_variables
+    weights = [[variable.numpy() for variable in group] for group in variables]
 
     @tf.function(input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.float32, name="pixels")])
     def serve(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -220,12 +220,9 @@ def quiet_converters() -> Iterator[None]:
     """
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
+    nowhere, lines = contextlib.redirect_stdout(io.StringIO()), filtered_stderr(CONVERTER_LINES)
     try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            contextlib.redirect_stdout(io.StringIO()),
-            filtered_stderr(CONVERTER_LINES),
-        ):
+        with warnings.catch_warnings(action="ignore"), nowhere, lines:
             yield
     finally:
         logging.disable(level)

@@ -10,9 +10,10 @@ import functools
 import heapq
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -155,15 +156,14 @@ def predict_to_csv(
 ) -> Summary:
     """Predicts the class of each picture and writes the table of `predict_files` as CSV, batch by batch.
 
-    The file appears under its name once it is whole, and replaces an earlier table there. In it, what is not UTF-8 in a
-    name is escaped.
+    The file replaces an earlier table once it is whole. In it, what is not UTF-8 in a name is escaped.
 
     Args:
-        predict: A classifier, from `open_classifier`.
-        card: Its card.
+        predict: See `predict_files`.
+        card: See `predict_files`.
         found: The pictures.
         path: Where to write.
-        batch_size: Pictures at a time.
+        batch_size: See `predict_files`.
         least_certain: How many of the least certain answers to return.
         progress: Called after each batch with the number of pictures that are done, and of all.
 
@@ -174,9 +174,21 @@ def predict_to_csv(
         ValueError: If there is something else at the path.
     """
     path = _place(path)
-    with outputs.replacing(PREDICTIONS, path) as folder:
-        tables = _written(_tables(predict, card, found.files, found.names, batch_size), folder / path.name)
-        return _summarize(tables, card, len(found.files), least_certain, progress)
+    # The file begins with the mark by which Excel knows UTF-8.
+    csv_file = {"encoding": "utf-8-sig", "errors": "backslashreplace", "newline": ""}
+    counts, problems, doubtful = Counter(), [], []
+    with outputs.replacing(PREDICTIONS, path) as folder, (folder / path.name).open("w", **csv_file) as file:
+        for table in _tables(predict, card, found.files, found.names, batch_size):
+            table.to_csv(file, index=False, header=file.tell() == 0, float_format="%.6g", lineterminator="\n")
+            is_read = table["problem"] == ""
+            read, unread = table[is_read], table[~is_read]
+            counts.update(read["predicted"])
+            problems += zip(unread["file"], unread["problem"], strict=True)
+            answers = map(PredictedFile, read.index, read["predicted"], read["probability"].astype(float))
+            doubtful = heapq.nsmallest(least_certain, [*doubtful, *answers], key=attrgetter("probability"))
+            if progress:
+                progress(table.index[-1] + 1, len(found.files))
+    return Summary({name: counts[name] for name in card.class_names}, tuple(problems), tuple(doubtful))
 
 
 def read_pixels(card: ModelCard, path: str | os.PathLike) -> np.ndarray:
@@ -198,65 +210,30 @@ def read_pixels(card: ModelCard, path: str | os.PathLike) -> np.ndarray:
 def _tables(
     predict: Predict, card: ModelCard, paths: Sequence[str | os.PathLike], names: Sequence[Any], batch_size: int
 ) -> Iterator[pd.DataFrame]:
-    """Yields the rows of `predict_files`, a batch at a time."""
+    """Yields the rows of `predict_files`, a batch at a time, while the next one is read."""
     with ThreadPoolExecutor() as threads:
 
-        def reading(start: int) -> Iterator[tuple[np.ndarray | None, str]]:
+        def begin_to_read(start: int) -> Iterator[tuple[np.ndarray | None, str]]:
             return threads.map(functools.partial(_try_to_read, card), paths[start : start + batch_size])
 
-        ahead = reading(0)
+        ahead = begin_to_read(0)
         for start in range(0, len(paths), batch_size):
-            now, ahead = ahead, reading(start + batch_size)
+            now, ahead = ahead, begin_to_read(start + batch_size)
             pictures, problems = zip(*now, strict=True)
-            read = [row for row, picture in enumerate(pictures) if picture is not None]
+            is_read = np.array([picture is not None for picture in pictures])
             probabilities = np.full((len(pictures), len(card.class_names)), np.nan, np.float32)
-            if read:
-                probabilities[read] = predict(np.float32([pictures[row] for row in read]))
-            yield _table(names[start : start + batch_size], probabilities, problems, card, start)
-
-
-def _table(
-    names: Sequence[Any], probabilities: np.ndarray, problems: Sequence[str], card: ModelCard, start: int
-) -> pd.DataFrame:
-    rows = range(start, start + len(names))
-    best = zip(probabilities.argmax(axis=1), problems, strict=True)
-    predicted = [None if problem else card.class_names[index] for index, problem in best]
-    columns = {
-        "file": pd.Series(map(str, names), rows, object),  # pandas' own type of text takes no name that is not UTF-8
-        "predicted": pd.Series(predicted, rows, object),
-        "probability": probabilities.max(axis=1),
-        **{f"p_{name}": probabilities[:, index] for index, name in enumerate(card.class_names)},
-        "problem": pd.Series(problems, rows, object),
-    }
-    return pd.DataFrame(columns, rows)
-
-
-def _written(tables: Iterable[pd.DataFrame], path: Path) -> Iterator[pd.DataFrame]:
-    """Passes tables on and writes them to one CSV file, which begins with the mark by which Excel knows UTF-8."""
-    with path.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
-        for table in tables:
-            table.to_csv(file, index=False, header=file.tell() == 0, float_format="%.6g", lineterminator="\n")
-            yield table
-
-
-def _summarize(
-    tables: Iterable[pd.DataFrame],
-    card: ModelCard,
-    total: int,
-    least_certain: int,
-    progress: Callable[[int, int], None] | None,
-) -> Summary:
-    counts, problems, doubtful = Counter(), [], []
-    for table in tables:
-        is_read = table["problem"] == ""
-        read, unread = table[is_read], table[~is_read]
-        counts.update(read["predicted"])
-        problems += zip(unread["file"], unread["problem"], strict=True)
-        answers = map(PredictedFile, read.index, read["predicted"], read["probability"].astype(float))
-        doubtful = heapq.nsmallest(least_certain, [*doubtful, *answers], key=lambda answer: answer.probability)
-        if progress:
-            progress(table.index[-1] + 1, total)
-    return Summary({name: counts[name] for name in card.class_names}, tuple(problems), tuple(doubtful))
+            if is_read.any():
+                probabilities[is_read] = predict(np.float32([picture for picture in pictures if picture is not None]))
+            best = np.array(card.class_names, object)[probabilities.argmax(axis=1)]
+            rows = range(start, start + len(pictures))
+            columns = {  # as objects: pandas' own type of text takes no name that is not UTF-8
+                "file": pd.Series(map(str, names[start : start + batch_size]), rows, object),
+                "predicted": pd.Series(np.where(is_read, best, None), rows, object),
+                "probability": probabilities.max(axis=1),
+                **{f"p_{name}": column for name, column in zip(card.class_names, probabilities.T, strict=True)},
+                "problem": pd.Series(problems, rows, object),
+            }
+            yield pd.DataFrame(columns, rows)
 
 
 def _try_to_read(card: ModelCard, path: str | os.PathLike) -> tuple[np.ndarray | None, str]:

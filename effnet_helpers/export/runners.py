@@ -1,7 +1,6 @@
 """Open an exported classifier with the runtime it is meant for, without Keras: LiteRT, ONNX Runtime, TensorFlow.
 
-The packages of a runtime are imported when a file of its format is opened, so none of them has to be installed for the
-others.
+The packages of a runtime are imported when a file of its format is opened, so none has to be installed for the others.
 """
 
 from __future__ import annotations
@@ -18,9 +17,6 @@ from effnet_helpers import runtime
 import numpy as np
 import tensorflow as tf
 
-Answer = Callable[[np.ndarray], np.ndarray]
-"""From float32 pixels (1, height, width, 3) to probabilities (1, classes)."""
-
 HARMLESS_LINES = (
     *runtime.HARMLESS_START_UP_LINES,
     # LiteRT's fast kernels for this processor are in use, as they should be.
@@ -35,8 +31,7 @@ class Format:
     Attributes:
         suffix: Of its path; a SavedModel is a folder, whose name has none.
         precisions: That it can be written in.
-        packages: By the names they are imported under. The extra of this package that installs them has the format's
-            name.
+        packages: By the names they are imported under. The extra that installs them has the format's name.
     """
 
     suffix: str
@@ -66,7 +61,7 @@ class Runner:
 
     input_shape: tuple[int | None, ...]
     output_shape: tuple[int | None, ...]
-    answer: Answer = field(repr=False)
+    answer: Callable[[np.ndarray], np.ndarray] = field(repr=False)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Classifies images.
@@ -87,13 +82,9 @@ def why_unavailable(format: str) -> str | None:
     Args:
         format: A key of `FORMATS`.
     """
-    missing = [name for name in FORMATS[format].packages if importlib.util.find_spec(name) is None]
-    if not missing:
-        return None
-    return (
-        f"The format {format!r} needs packages that are not installed: {', '.join(missing)}. "
-        f'Install them with: pip install -c constraints.txt -e ".[{format}]"'
-    )
+    missing = ", ".join(name for name in FORMATS[format].packages if importlib.util.find_spec(name) is None)
+    cure = f'Install them with: pip install -c constraints.txt -e ".[{format}]"'
+    return f"The format {format!r} needs packages that are not installed: {missing}. {cure}" if missing else None
 
 
 def runner(path: str | Path, threads: int | None = None) -> Runner:
@@ -114,17 +105,14 @@ def runner(path: str | Path, threads: int | None = None) -> Runner:
     path = Path(path).expanduser()
     format = {known.suffix: name for name, known in FORMATS.items()}.get(path.suffix)
     if format is None or not (path.is_dir() if format == "saved_model" else path.is_file()):
-        raise ValueError(
-            f"Expected an exported model: a .tflite file, an .onnx file, or the folder of a SavedModel. "
-            f"Received: {str(path)!r}"
-        )
+        known = "a .tflite file, an .onnx file, or the folder of a SavedModel"
+        raise ValueError(f"Expected an exported model: {known}. Received: {str(path)!r}")
     if reason := why_unavailable(format):
         raise ImportError(reason)
-    threads = runtime.describe().cores if threads is None else threads
     opening = {"litert": _open_litert, "onnx": _open_onnx, "saved_model": _open_saved_model}[format]
     try:
         with runtime.filtered_stderr(HARMLESS_LINES):
-            return opening(path, threads)
+            return opening(path, threads or runtime.describe().cores)
     except Exception as error:  # each runtime raises its own
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
@@ -151,10 +139,9 @@ def _open_onnx(path: Path, threads: int) -> Runner:
     # Threads wait in a busy loop within an answer, which is fastest, but leave the cores to others after it.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    (pixels,), (probabilities,) = session.get_inputs(), session.get_outputs()
-    return Runner(
-        _sizes(pixels.shape), _sizes(probabilities.shape), lambda image: session.run(None, {"pixels": image})[0]
-    )
+    ((pixels,), (probabilities,)) = session.get_inputs(), session.get_outputs()
+    shapes = pixels.shape, probabilities.shape
+    return Runner(*map(_sizes, shapes), lambda image: session.run(None, {"pixels": image})[0])
 
 
 def _open_saved_model(path: Path, _threads: int) -> Runner:

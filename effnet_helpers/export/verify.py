@@ -1,8 +1,4 @@
-"""Convert a classifier and keep what comes out only if it decides as Keras does.
-
-LiteRT (formerly TensorFlow Lite) and ONNX Runtime answer one image several times faster than Keras does, and LiteRT
-runs on phones too.
-"""
+"""Convert a classifier and keep what comes out only if it decides as Keras does."""
 
 from __future__ import annotations
 
@@ -11,11 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from effnet_helpers import outputs, records
+from effnet_helpers import outputs
 from effnet_helpers.export.contract import EXPORT, Contract, contract_path
 from effnet_helpers.export.convert import convert_classifier
-from effnet_helpers.export.runners import FORMATS, Runner, runner, why_unavailable
+from effnet_helpers.export.runners import FORMATS, runner, why_unavailable
 from effnet_helpers.models import ModelCard, float32_copy
+from effnet_helpers.records import expect
 from effnet_helpers.runtime import keras
 
 import numpy as np
@@ -36,10 +33,8 @@ class Parity:
     agreement: float
 
     def __str__(self) -> str:
-        return (
-            f"a largest difference of {self.largest_difference:.2g} and {self.agreement:.1%} of the decisions, "
-            f"on {self.images} images"
-        )
+        difference, agreement = f"{self.largest_difference:.2g}", f"{self.agreement:.1%}"
+        return f"a largest difference of {difference} and {agreement} of the decisions, on {self.images} images"
 
 
 @dataclass(frozen=True)
@@ -127,7 +122,16 @@ def export(
         ParityError: If the answers differ by more than the bound. Nothing is written then.
     """
     path = Path(path).expanduser()
-    _check_request(model, path, card, images, format, precision, representative)
+    _check_format(path, format, precision)
+    takes, gives = model.input_shape[1:], model.output_shape[-1]
+    fits = (card.image_size, len(card.class_names)) == (takes[0], gives)
+    expect(fits, "card", card, f"{takes[0]} pixels and {gives} classes, as the model has")
+    is_ready = precision != "int8" or representative is not None
+    expect(is_ready, "representative", None, "images, from which int8 takes the range of every activation")
+    given = {"images": images} if representative is None else {"images": images, "representative": representative}
+    for name, pixels in given.items():
+        shape = np.shape(pixels)
+        expect(shape[1:] == takes and len(pixels) > 0, name, shape, f"at least one image, pixels of shape {takes} each")
     bound = BOUNDS[precision] if bound is None else bound
     # Mixed precision rounds by itself, which is not the exported file's fault.
     is_mixed = any(layer.compute_dtype != "float32" for layer in model.layers)
@@ -139,7 +143,15 @@ def export(
         parity = compare_probabilities(reference.predict(images, verbose=0), served(images))
         if not (parity.largest_difference <= bound.difference and parity.agreement >= bound.agreement):
             raise ParityError(_refusal(format, precision, parity, bound))
-        _contract(card, format, precision, served, parity, bound).write(contract_path(unproven))
+        contract = Contract(
+            **asdict(card) | {"versions": _versions(format)},
+            format=format,
+            precision=precision,
+            input={"name": "pixels", "dtype": "float32", "shape": served.input_shape},
+            output={"name": "probabilities", "dtype": "float32", "shape": served.output_shape},
+            parity={**asdict(parity), "bound": asdict(bound)},
+        )
+        contract.write(contract_path(unproven))
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return Exported(path, format, precision, sum(file.stat().st_size for file in files) / 1e6, parity)
 
@@ -158,31 +170,14 @@ def compare_probabilities(expected: np.ndarray, received: np.ndarray) -> Parity:
     )
 
 
-def _check_request(
-    model: keras.Model,
-    path: Path,
-    card: ModelCard,
-    images: np.ndarray,
-    format: str,
-    precision: str,
-    representative: np.ndarray | None,
-) -> None:
-    expect = records.expect
+def _check_format(path: Path, format: str, precision: str) -> None:
     expect(format in FORMATS, "format", format, " or ".join(FORMATS))
-    known, takes, gives = FORMATS[format], model.input_shape[1:], model.output_shape[-1]
+    known = FORMATS[format]
     expect(precision in known.precisions, f"precision of {format}", precision, " or ".join(known.precisions))
     if reason := why_unavailable(format):
         raise ImportError(reason)
     ending = f"the ending {known.suffix}" if known.suffix else "the name of a folder, without ending"
     expect(path.suffix == known.suffix, f"path of {format}", str(path), ending)
-    fits = (card.image_size, len(card.class_names)) == (takes[0], gives)
-    expect(fits, "card", card, f"{takes[0]} pixels and {gives} classes, as the model has")
-    is_ready = precision != "int8" or representative is not None
-    expect(is_ready, "representative", None, "images, from which int8 takes the range of every activation")
-    for name, pixels in (("images", images), ("representative", representative)):
-        shape = takes if pixels is None else np.shape(pixels)[1:]
-        is_any = pixels is None or len(pixels) > 0
-        expect(shape == takes and is_any, name, np.shape(pixels), f"at least one image, pixels of shape {takes} each")
 
 
 def _refusal(format: str, precision: str, parity: Parity, bound: Bound) -> str:
@@ -199,14 +194,6 @@ def _refusal(format: str, precision: str, parity: Parity, bound: Bound) -> str:
     )
 
 
-def _contract(card: ModelCard, format: str, precision: str, served: Runner, parity: Parity, bound: Bound) -> Contract:
+def _versions(format: str) -> dict[str, str]:
     packages = ("effnet-helpers", "tensorflow", "keras", *(name.replace("_", "-") for name in FORMATS[format].packages))
-    contents = asdict(card) | {
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-        "format": format,
-        "precision": precision,
-        "input": {"name": "pixels", "dtype": "float32", "shape": served.input_shape},
-        "output": {"name": "probabilities", "dtype": "float32", "shape": served.output_shape},
-        "parity": {**asdict(parity), "bound": asdict(bound)},
-    }
-    return Contract(**contents)
+    return {name: importlib.metadata.version(name) for name in packages}
