@@ -7,13 +7,11 @@ batch by batch, one batch ahead of the model, and `predict_to_csv` keeps no tabl
 from __future__ import annotations
 
 import functools
-import heapq
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -57,27 +55,18 @@ class Found:
 
 
 @dataclass(frozen=True)
-class PredictedFile:
-    """What a picture was taken for: its position among the pictures, the class, and the probability of that class."""
-
-    index: int
-    predicted: str
-    probability: float
-
-
-@dataclass(frozen=True)
 class Summary:
     """What came of predicting.
 
     Attributes:
         counts: Pictures of each class, in the order of the model's outputs.
         problems: `(name, why)` of each file that could not be read.
-        least_certain: The answers with the lowest probabilities, lowest first.
+        least_certain: `predicted` and its `probability` where that is lowest, lowest first; the index says which file.
     """
 
     counts: dict[str, int]
     problems: tuple[tuple[str, str], ...]
-    least_certain: tuple[PredictedFile, ...]
+    least_certain: pd.DataFrame
 
 
 def find_pictures(paths: Sequence[str | os.PathLike]) -> Found:
@@ -176,7 +165,8 @@ def predict_to_csv(
     path = _place(path)
     # The file begins with the mark by which Excel knows UTF-8.
     csv_file = {"encoding": "utf-8-sig", "errors": "backslashreplace", "newline": ""}
-    counts, problems, doubtful = Counter(), [], []
+    counts, problems = Counter(), []
+    doubtful = pd.DataFrame({"predicted": pd.Series(dtype=object), "probability": pd.Series(dtype=np.float32)})
     with outputs.replacing(PREDICTIONS, path) as folder, (folder / path.name).open("w", **csv_file) as file:
         for table in _tables(predict, card, found.files, found.names, batch_size):
             table.to_csv(file, index=False, header=file.tell() == 0, float_format="%.6g", lineterminator="\n")
@@ -184,11 +174,10 @@ def predict_to_csv(
             read, unread = table[is_read], table[~is_read]
             counts.update(read["predicted"])
             problems += zip(unread["file"], unread["problem"], strict=True)
-            answers = map(PredictedFile, read.index, read["predicted"], read["probability"].astype(float))
-            doubtful = heapq.nsmallest(least_certain, [*doubtful, *answers], key=attrgetter("probability"))
+            doubtful = pd.concat([doubtful, read[doubtful.columns]]).nsmallest(least_certain, "probability")
             if progress:
                 progress(table.index[-1] + 1, len(found.files))
-    return Summary({name: counts[name] for name in card.class_names}, tuple(problems), tuple(doubtful))
+    return Summary({name: counts[name] for name in card.class_names}, tuple(problems), doubtful)
 
 
 def read_pixels(card: ModelCard, path: str | os.PathLike) -> np.ndarray:
@@ -204,7 +193,7 @@ def read_pixels(card: ModelCard, path: str | os.PathLike) -> np.ndarray:
     Raises:
         ValueError: If there is no such file, or it cannot be read as a picture.
     """
-    return preprocessing.read_resized(path, card.image_size, card.resize_mode)
+    return preprocessing.read_resized(path, card.image_size, card.resize_mode, card.bits)
 
 
 def _tables(

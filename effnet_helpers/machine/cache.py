@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from effnet_helpers.machine.facts import free_gb
@@ -29,6 +32,27 @@ def cache_dir() -> Path:
         if not any(path.iterdir()):
             (path / TAG_FILE).write_text(TAG_TEXT, encoding="utf-8")
     return path
+
+
+@functools.cache
+def _folder_of_this_process() -> str:
+    """A folder that is gone when the process ends."""
+    folder = tempfile.mkdtemp(prefix="effnet-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def writable_folder(name: str) -> Path:
+    """Returns a folder in the cache, or where that cannot be written one that is gone when the process ends."""
+    try:
+        folder = cache_dir() / name
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        folder = Path(_folder_of_this_process(), name)
+        folder.mkdir(exist_ok=True)
+        return folder
 
 
 def free_cache_gb() -> float:

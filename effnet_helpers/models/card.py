@@ -20,6 +20,7 @@ class ModelCard:
         variant: Which EfficientNet.
         weights: What the backbone started from.
         pixel_range: What the model's input must span.
+        bits: How many bits the values of 16-bit pictures use, by which they are scaled to that range.
         versions: Of the libraries that wrote it.
     """
 
@@ -30,6 +31,7 @@ class ModelCard:
     variant: str
     weights: str
     pixel_range: tuple[int, int] = (0, 255)
+    bits: int = 16
     versions: dict[str, str] | None = None
 
     def version(self, package: str) -> str:
@@ -59,8 +61,8 @@ def read_card(path: Path, kind: type[ModelCard] = ModelCard) -> ModelCard:
         if missing := [name for name, field in known.items() if field.default is MISSING and name not in values]:
             raise ValueError(f"it lacks {', '.join(missing)}")
         unknown = sorted(values.keys() - known)
-        lists_as_tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        card = kind(**{name: value for name, value in lists_as_tuples.items() if name in known})
+        understood = {name: values[name] for name in known.keys() & values}
+        card = kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in understood.items()})
         _check_card(card)
     except ValueError as error:
         raise ValueError(f"{path.name} is not {kind.NOUN} ({error}). Received: {str(path)!r}") from error
@@ -79,5 +81,7 @@ def _check_card(card: ModelCard) -> None:
         raise ValueError(f"class_names must be a list of texts. Received: {card.class_names!r}")
     if card.resize_mode not in RESIZE_MODES:
         raise ValueError(f"resize_mode must be one of {', '.join(RESIZE_MODES)}. Received: {card.resize_mode!r}")
+    if card.bits not in range(8, 17):
+        raise ValueError(f"bits must be a whole number from 8 to 16. Received: {card.bits!r}")
     if not isinstance(card.versions, dict | None):
         raise ValueError(f"versions must be a table of names and versions. Received: {card.versions!r}")

@@ -21,11 +21,11 @@ def save(
     resize_mode: str,
     variant: str,
     weights: str = "imagenet",
+    bits: int = 16,
 ) -> ModelCard:
     """Saves a model as a `.keras` file of stock layers, which plain Keras loads, and its card as JSON beside it.
 
-    A model that was trained in mixed precision is saved in float32. A model that was saved there before is replaced
-    once both files are whole.
+    It is saved in float32. A model that was saved there before is replaced once both files are whole.
 
     Args:
         model: A classifier of square pictures.
@@ -34,17 +34,16 @@ def save(
         resize_mode: How pictures were brought to the model's size.
         variant: Which EfficientNet.
         weights: What the backbone started from; of a path, the card keeps the name of the file.
+        bits: How many bits the values of 16-bit training pictures use: `data.ImageDataset.bits`.
 
     Returns:
         The card that was written.
 
     Raises:
-        ValueError: If the path has another ending, the names are not as many as the outputs, or there is something at
-            the path, or where the card belongs, that is no model saved before.
+        ValueError: If the path has another ending, the names are not as many as the outputs, or what is there, or where
+            the card belongs, is no model saved before.
     """
-    path = Path(path).expanduser()
-    if path.suffix != ".keras":
-        raise ValueError(f"The path must end in '.keras'. Received: {str(path)!r}")
+    path = _keras_path(path)
     if len(class_names) != model.output_shape[-1]:
         raise ValueError(f"The model has {model.output_shape[-1]} outputs. Received: {len(class_names)} class names")
     card = ModelCard(
@@ -53,6 +52,7 @@ def save(
         resize_mode=resize_mode,
         variant=get_variant(variant).name,
         weights=PurePath(weights).name,
+        bits=bits,
         versions={name: importlib.metadata.version(name) for name in ("effnet-helpers", "keras", "tensorflow")},
     )
     with outputs.replacing(SAVED_MODEL, path, path.with_suffix(".json")) as folder:
@@ -67,9 +67,7 @@ def save(
 
 
 def float32_copy(model: keras.Model, without: Sequence[str] = ()) -> keras.Model:
-    """Copies a model with its weights, to compute in float32 even if it was trained in mixed precision.
-
-    Mixed precision pays on the GPU that a model was trained on and is slow everywhere else.
+    """Copies a model with its weights, to compute in float32: mixed precision pays only on the GPU it was trained on.
 
     Args:
         model: A flat model; it stays as it is.
@@ -105,12 +103,10 @@ def load(path: str | Path) -> tuple[keras.Model, ModelCard]:
         The model and its card.
 
     Raises:
-        ValueError: If one of the two files is missing or damaged, was written by a version that this one does not
-            understand, or does not fit the other; the message names it.
+        ValueError: If one of the two files is missing, damaged, of a version that this one does not understand, or does
+            not fit the other; the message names it.
     """
-    path = Path(path).expanduser()
-    if path.suffix != ".keras":
-        raise ValueError(f"The path must end in '.keras'. Received: {str(path)!r}")
+    path = _keras_path(path)
     missing = [file.name for file in (path, path.with_suffix(".json")) if not file.is_file()]
     if missing:
         raise ValueError(
@@ -132,6 +128,13 @@ def load(path: str | Path) -> tuple[keras.Model, ModelCard]:
     for layer in stochastic_depth_layers(model):
         set_stochastic_depth(layer, active=block_of(layer) in trains)
     return guard_pixel_range(without_xla(model)), card
+
+
+def _keras_path(path: str | Path) -> Path:
+    path = Path(path).expanduser()
+    if path.suffix != ".keras":
+        raise ValueError(f"The path must end in '.keras'. Received: {str(path)!r}")
+    return path
 
 
 def _why_not_loaded(path: Path, card: ModelCard, error: Exception) -> str:
