@@ -203,8 +203,8 @@ def false_names(new):
     yield "photo.jpg.png", encoded(new(), "PNG"), USED, ()
     yield "PHOTO.JPG", encoded(new()), USED, ()
     yield "Scan.Jpeg", encoded(new()), USED, ()
-    yield "photo.jpg.txt", encoded(new()), NOT_AN_IMAGE, ("unnamed_picture",)
-    yield "photo", encoded(new()), NOT_AN_IMAGE, ("unnamed_picture",)
+    yield "photo.jpg.txt", encoded(new()), USED, ("unnamed_picture",)
+    yield "photo", encoded(new()), USED, ("unnamed_picture",)
     yield "notes.txt", b"Birds on Monday, cats on Tuesday.\n", NOT_AN_IMAGE, ("other_file",)
     page = b"<!DOCTYPE html><html><head><title>404 Not Found</title></head><body>Not Found</body></html>"
     archive = io.BytesIO()

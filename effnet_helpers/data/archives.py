@@ -21,7 +21,7 @@ from pathlib import Path, PureWindowsPath
 from typing import IO
 
 from effnet_helpers.data.scan import is_hidden
-from effnet_helpers.machine import cache_dir
+from effnet_helpers.machine import writable_folder
 
 MAX_BYTES = 200 * 10**9  # ImageNet-1k takes about 150
 MAX_FILES = 2_000_000
@@ -43,10 +43,12 @@ class Extracted:
     Attributes:
         root: Where its files are: the first folder from the top that holds more than one folder alone.
         skipped: `(name, reason)` of each member that was not unpacked.
+        in_cp437: Whether it is a zip whose names are not in UTF-8, and were read in the code page of DOS.
     """
 
     root: Path
     skipped: tuple[tuple[str, str], ...]
+    in_cp437: bool = False
 
 
 def is_archive(path: str | os.PathLike) -> bool:
@@ -82,10 +84,9 @@ def extract_archive(path: str | os.PathLike, *, max_files: int = MAX_FILES, max_
         )
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    archives = cache_dir() / "unpacked"
+    archives = writable_folder("unpacked")
     home = archives / digest[:32]
     if not home.exists():
-        archives.mkdir(exist_ok=True)
         # All of it appears at once under its final name: a process that is killed leaves nothing that looks whole.
         with tempfile.TemporaryDirectory(prefix="unpacking-", dir=archives, ignore_cleanup_errors=True) as temporary:
             unpacked = Path(temporary, "archive")
@@ -96,12 +97,12 @@ def extract_archive(path: str | os.PathLike, *, max_files: int = MAX_FILES, max_
             except OSError:
                 if not home.exists():  # otherwise another process was faster
                     raise
-    skipped = json.loads((home / "skipped.json").read_text(encoding="ascii"))
-    return Extracted(_below_single_folders(home / "files"), tuple(map(tuple, skipped)))
+    index = json.loads((home / "index.json").read_text(encoding="ascii"))
+    return Extracted(_below_single_folders(home / "files"), tuple(map(tuple, index["skipped"])), index["in_cp437"])
 
 
 def _unpack(path: Path, home: Path, max_files: int, max_bytes: int) -> None:
-    """Writes what may be unpacked to `home/files`, and what was skipped to `home/skipped.json`."""
+    """Writes what may be unpacked to `home/files`, and what was skipped to `home/index.json`."""
     root, skipped = home / "files", []
     root.mkdir(parents=True)
     spare = max(0, shutil.disk_usage(root).free - RESERVE)
@@ -109,7 +110,9 @@ def _unpack(path: Path, home: Path, max_files: int, max_bytes: int) -> None:
     bound = f"{max_bytes:,} bytes" if max_bytes <= spare else f"the {spare:,} bytes that the disk can spare"
     with path.open("rb") as file:
         is_zip = file.read(4) in ZIP_BEGINNINGS
-    for count, (member, content) in enumerate(_zip_members(path) if is_zip else _tar_members(path), start=1):
+    encoding = _zip_encoding(path) if is_zip else None
+    members = _zip_members(path, encoding) if is_zip else _tar_members(path)
+    for count, (member, content) in enumerate(members, start=1):
         left -= member.size
         if count > max_files:
             raise RuntimeError(f"it has more than {max_files:,} members")
@@ -118,7 +121,8 @@ def _unpack(path: Path, home: Path, max_files: int, max_bytes: int) -> None:
         if reason := _write(member, content, root):
             skipped.append((member.name, reason))
     # JSON in ASCII: names that are not UTF-8 can stand in it.
-    (home / "skipped.json").write_text(json.dumps(skipped), encoding="ascii")
+    index = {"skipped": skipped, "in_cp437": encoding == "cp437"}
+    (home / "index.json").write_text(json.dumps(index), encoding="ascii")
 
 
 def _write(member: tarfile.TarInfo, content: Callable[[], IO[bytes]], root: Path) -> str:
@@ -147,10 +151,19 @@ def _write(member: tarfile.TarInfo, content: Callable[[], IO[bytes]], root: Path
     return ""
 
 
-def _zip_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], IO[bytes]]]]:
+def _zip_encoding(path: Path) -> str:
+    """Returns what names without the flag for UTF-8 are in: UTF-8 where that is possible, as macOS writes them."""
+    try:
+        zipfile.ZipFile(path, metadata_encoding="utf-8").close()
+        return "utf-8"
+    except UnicodeDecodeError:
+        return "cp437"
+
+
+def _zip_members(path: Path, encoding: str) -> Iterator[tuple[tarfile.TarInfo, Callable[[], IO[bytes]]]]:
     """Yields each member in tar's terms, and a function that opens it."""
     kinds = {0: tarfile.REGTYPE, stat.S_IFREG: tarfile.REGTYPE, stat.S_IFDIR: tarfile.DIRTYPE}  # 0: not made on Unix
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(path, metadata_encoding=encoding) as archive:
         for info in archive.infolist():
             member = tarfile.TarInfo(info.filename)
             member.size = info.file_size  # and it never unpacks to more: zipfile stops there

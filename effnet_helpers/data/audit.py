@@ -6,15 +6,19 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from effnet_helpers import outputs
 from effnet_helpers.data.listing import Entry, Listing
-from effnet_helpers.data.load import FEWEST_IMAGES
+from effnet_helpers.data.load import FEWEST_IMAGES, alike_names, copies_in_other_splits
 from effnet_helpers.data.scan import Scanned, printable, scan
 from effnet_helpers.data.similar import similar_pairs
 from effnet_helpers.data.sources import list_files, spec_of_path
 
 import pandas as pd
 
+COLUMNS = ["severity", "finding", "file", "class", "split", "detail", "cure"]
+TABLE_OF_FINDINGS = outputs.Kind("a table of an audit", lambda path: outputs.csv_header(path) == COLUMNS)
 SEVERITIES = ("error", "warning", "note")
 FEW_IMAGES = 20  # of a class, below which neither training nor its recall means much
 IMBALANCE = 3  # largest to smallest class, from which accuracy alone misleads
@@ -43,30 +47,33 @@ KINDS = {
     "no_class": Kind("warning", "not in the folder of a class", "move it into one, if it is a picture to learn from"),
     "other_file": Kind("note", "no picture by name or content", "nothing to do"),
     "hidden": Kind("note", "hidden or written by a file manager", "nothing to do"),
-    "unnamed_picture": Kind("warning", "a picture whose name does not say so", "rename it, to .jpg or what it is"),
+    "code_page": Kind("warning", "an archive whose names are not in UTF-8", "spelled wrong? pack it again, in UTF-8"),
+    "unnamed_picture": Kind("note", "a picture whose name does not say so", "used; rename it, to .jpg or what it is"),
     "link_loop": Kind("warning", "a link that leads back to itself", "delete it"),
     "bad_name": Kind("warning", "a name with bytes or characters that cannot be shown", "rename it"),
     "wrong_extension": Kind("note", "another kind of picture than its name says", "rename it"),
     # what is repaired while reading
     "exif_rotated": Kind("note", "stored turned or mirrored", "turned upright while reading"),
     "cmyk": Kind("note", "colours for print", "converted to RGB without a colour profile; compare one by eye"),
-    "bits16": Kind("note", "16 bits a channel", "scaled to 8 bits"),
+    "bits16": Kind("note", "16 bits a channel", "scaled to 8 bits by the depth that the whole set uses"),
     "palette": Kind("note", "palette of colours", "converted to RGB"),
     "alpha": Kind("note", "transparent", "laid on white"),
     "animated": Kind("note", "several frames", "the first frame is used"),
     # doubtful pictures
     "tiny": Kind("warning", "shorter side below 32 pixels", "is there a larger original?"),
     "gigantic": Kind("warning", "so many pixels that it may be an attack", "shrink it, if you trust it"),
+    "dim16": Kind("warning", "uses an eighth of the depth of all, or less", "does one picture reach too high?"),
     "extreme_shape": Kind("warning", "more than 8 times as long as wide", 'crop it, or use resize_mode="pad"'),
     # copies
     "duplicate": Kind("note", "the same picture twice in its class", "kept in one split; delete one"),
     "duplicate_across_classes": Kind("error", "the same picture in another class", "decide which class is right"),
-    "duplicate_across_splits": Kind("error", "the same picture in another split", "left out of the earlier split"),
+    "duplicate_across_splits": Kind("error", "the same picture in another split", "left out of train or val"),
     "near_duplicate": Kind("warning", "looks like another picture", "if it shows the same thing, use group_by"),
     # classes
     "empty_class": Kind("error", "a class without readable pictures", "fill it, or delete its folder"),
     "too_few": Kind("error", "a class with fewer pictures than splits", "add pictures, or delete its folder"),
     "few": Kind("warning", f"a class with fewer than {FEW_IMAGES} pictures", "add pictures; its recall is a guess"),
+    "alike_classes": Kind("warning", "classes that differ only in capitals or blanks", "is it one? use one folder"),
     "imbalance": Kind("warning", "far fewer pictures than the largest class", 'balance="class_weights" in training'),
 }
 
@@ -78,7 +85,7 @@ class Audit:
     Attributes:
         name: What the collection is called.
         pictures: How many files were taken for pictures.
-        usable: How many of them can be trained on.
+        usable: How many of them can be used: neither damaged nor a copy of one in another split.
         findings: One row a finding: severity, finding, file, class, split, detail, cure. Most severe first. What
             cannot be printed in a name is escaped.
     """
@@ -105,8 +112,14 @@ class Audit:
         return pd.DataFrame(rows, columns=["severity", "finding", "meaning", "files", "example", "cure"])
 
     def to_csv(self, path: str | os.PathLike) -> None:
-        """Writes all findings as a table in UTF-8."""
-        self.findings.to_csv(path, index=False, encoding="utf-8")
+        """Writes all findings as a table in UTF-8. It replaces such a table, and no other file.
+
+        Raises:
+            ValueError: If there is another file of this name.
+        """
+        path = Path(path).expanduser().absolute()
+        with outputs.replacing(TABLE_OF_FINDINGS, path) as folder:
+            self.findings.to_csv(folder / path.name, index=False, encoding="utf-8-sig")  # the mark that Excel wants
 
     @property
     def headline(self) -> str:
@@ -140,18 +153,20 @@ def audit(spec: str | os.PathLike, *, progress: Callable[[int, int], None] | Non
     entries = sorted(listing.entries, key=lambda entry: entry.name)
     told = (lambda done: progress(done, len(entries))) if progress else None
     scanned = list(scan(listing.root, [entry.name for entry in entries], told))
-    usable = [(entry, file) for entry, file in zip(entries, scanned, strict=True) if not file.problem]
+    readable = [(entry, file) for entry, file in zip(entries, scanned, strict=True) if not file.problem]
+    splits, digests = [entry.split for entry, _ in readable], [file.digest for _, file in readable]
+    left_out = copies_in_other_splits(splits, digests) if any(splits) else {}
+    usable = [entry for i, (entry, _) in enumerate(readable) if i not in left_out]
     found = [
         *_passed_over(listing),
         *_single_files(entries, scanned),
-        *_copies(usable),
-        *_similar(usable),
-        *_classes(listing, [entry for entry, _ in usable]),
+        *_copies(readable, {readable[i][0].name for i in left_out}),
+        *_similar(readable),
+        *_classes(listing, usable),
     ]
     kinds = list(KINDS)
     found.sort(key=lambda row: (SEVERITIES.index(row["severity"]), kinds.index(row["finding"]), row["file"]))
-    columns = ["severity", "finding", "file", "class", "split", "detail", "cure"]
-    return Audit(listing.name, len(entries), len(usable), pd.DataFrame(found, columns=columns))
+    return Audit(listing.name, len(entries), len(usable), pd.DataFrame(found, columns=COLUMNS))
 
 
 def _finding(kind: str, file: str, detail: str = "", class_name: str = "", split: str | None = None) -> dict[str, str]:
@@ -171,39 +186,56 @@ def _passed_over(listing: Listing) -> Iterator[dict[str, str]]:
 
 
 def _single_files(entries: list[Entry], scanned: list[Scanned]) -> Iterator[dict[str, str]]:
+    depth = max((file.bits for file in scanned), default=0)
     for entry, file in zip(entries, scanned, strict=True):
+        problem = file.traits[-1] if file.problem else None  # the last trait of a file with a problem is that problem
         for trait in file.traits:
-            # the last trait of a file with a problem is that problem
-            is_problem = bool(file.problem) and trait == file.traits[-1]
-            detail = f"left out: {file.problem}" if is_problem else ""
-            if trait in ("tiny", "gigantic", "extreme_shape") and not is_problem:
+            detail = f"left out: {file.problem}" if trait == problem else ""
+            if trait in ("tiny", "gigantic", "extreme_shape") and trait != problem:
                 detail = f"{file.size[0]} × {file.size[1]} pixels"
+            if trait == "bits16":
+                detail = f"scaled from the {depth} bits that the whole set uses"
             yield _finding(trait, entry.name, detail, entry.class_name, entry.split)
+        if 0 < file.bits <= depth - 3:
+            detail = f"uses {file.bits} of the {depth} bits that the brightest picture uses, so it becomes dark"
+            yield _finding("dim16", entry.name, detail, entry.class_name, entry.split)
 
 
-def _copies(usable: list[tuple[Entry, Scanned]]) -> Iterator[dict[str, str]]:
+def _copies(readable: list[tuple[Entry, Scanned]], left_out: set[str]) -> Iterator[dict[str, str]]:
     by_digest: dict[str, list[Entry]] = defaultdict(list)
-    for entry, file in usable:
+    for entry, file in readable:
         by_digest[file.digest].append(entry)
     for copies in by_digest.values():
+        classes, splits = _grouped(copies, "class_name"), _grouped(copies, "split")
         for entry in copies:
-            others = [other for other in copies if other is not entry]
-            if elsewhere := [other.name for other in others if other.class_name != entry.class_name]:
-                yield _copy("duplicate_across_classes", entry, elsewhere)
-            if elsewhere := [other.name for other in others if other.split != entry.split]:
-                yield _copy("duplicate_across_splits", entry, elsewhere)
-            if beside := [other.name for other in others if other.class_name == entry.class_name]:
-                yield _copy("duplicate", entry, beside)
+            fate = "left out: " if entry.name in left_out else ""
+            for kind, groups, own in (
+                ("duplicate_across_classes", classes, entry.class_name),
+                ("duplicate_across_splits", splits, entry.split),
+            ):
+                if count := len(copies) - len(groups[own]):
+                    other = next(members[0] for value, members in groups.items() if value != own)
+                    yield _copy(kind, entry, other, count, fate if groups is splits else "")
+            beside = classes[entry.class_name]
+            if len(beside) > 1:
+                yield _copy("duplicate", entry, beside[1] if beside[0] is entry else beside[0], len(beside) - 1)
 
 
-def _copy(kind: str, entry: Entry, others: list[str]) -> dict[str, str]:
-    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    return _finding(kind, entry.name, f"the same as {others[0]}{more}", entry.class_name, entry.split)
+def _grouped(entries: list[Entry], attribute: str) -> dict[str | None, list[Entry]]:
+    groups: dict[str | None, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[getattr(entry, attribute)].append(entry)
+    return groups
 
 
-def _similar(usable: list[tuple[Entry, Scanned]]) -> Iterator[dict[str, str]]:
+def _copy(kind: str, entry: Entry, other: Entry, count: int, fate: str = "") -> dict[str, str]:
+    more = f" and {count - 1} more" if count > 1 else ""
+    return _finding(kind, entry.name, f"{fate}the same as {other.name}{more}", entry.class_name, entry.split)
+
+
+def _similar(readable: list[tuple[Entry, Scanned]]) -> Iterator[dict[str, str]]:
     once: dict[str, tuple[Entry, Scanned]] = {}  # exact copies are told apart from these
-    for entry, file in usable:
+    for entry, file in readable:
         once.setdefault(file.digest, (entry, file))
     different = [(entry, file) for entry, file in once.values() if file.look is not None]
     for position, nearest, bits in similar_pairs([file.look for _, file in different]):
@@ -217,6 +249,8 @@ def _classes(listing: Listing, usable: list[Entry]) -> Iterator[dict[str, str]]:
     has_splits = any(entry.split for entry in listing.entries)
     counts = Counter(entry.class_name for entry in usable if not has_splits or entry.split == "train")
     largest = max(counts.values(), default=0)
+    for names in alike_names(listing.class_names):
+        yield _finding("alike_classes", "", f"{names}", names[0])
     for name in listing.class_names:
         count, split = counts[name], "train" if has_splits else None
         detail = f"{count} readable pictures; the largest class has {largest}"

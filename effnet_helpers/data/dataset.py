@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -9,16 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from effnet_helpers import preprocessing
+from effnet_helpers import outputs, preprocessing
 from effnet_helpers.data import pipeline, pixels
 from effnet_helpers.data.listing import SPLITS, ImageFiles, PassedOver, Provenance
 from effnet_helpers.data.splits import limit_by_hash
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
+# A mark of UTF-8, which Excel wants, and every cell in quotes, so that blanks and line breaks come back.
+OWN_BEGINNING = b'\xef\xbb\xbf"path","label","split"'
+TABLE_OF_SPLITS = outputs.Kind(
+    "a table of splits", lambda path: path.is_file() and path.read_bytes().startswith(OWN_BEGINNING)
+)
 PIXELS_VERSION = 2  # goes up whenever this package begins to make other pixels of the same file
 
 
@@ -55,6 +60,11 @@ class ImageDataset:
         return len(self.class_names)
 
     @property
+    def bits(self) -> int:
+        """How many bits the values of its 16-bit pictures use; 16 where it has none. A model's card keeps it."""
+        return self.splits["train"].bits
+
+    @property
     def sizes(self) -> dict[str, int]:
         """The number of images in each split."""
         return {split: len(files) for split, files in self.splits.items()}
@@ -71,7 +81,7 @@ class ImageDataset:
             index: Position in the unshuffled order.
         """
         path = self._files(split).path(index)
-        return preprocessing.read_resized(path, self.image_size, self.resize_mode)
+        return preprocessing.read_resized(path, self.image_size, self.resize_mode, self.bits)
 
     def batches(
         self,
@@ -116,18 +126,28 @@ class ImageDataset:
         return batches if augment is None else pipeline.augmented(batches, augment, seed)
 
     def to_csv(self, path: str | os.PathLike) -> None:
-        """Writes which image is in which split, as a table that `"csv:FILE"` loads again.
+        """Writes which image is in which split, as a table that `"csv:FILE"` loads again, whatever is in the names.
 
         Args:
-            path: The file to write, with the columns path, label and split; paths are relative to its folder.
+            path: The file to write, with the columns path, label and split; paths are relative to its folder. It
+                replaces a table that a data set wrote, and nothing else.
+
+        Raises:
+            ValueError: If there is another file of this name.
         """
-        folder = Path(path).resolve().parent
+        path = Path(path).expanduser().absolute()
+        folder = path.parent.resolve()
         rows = [
             (Path(os.path.relpath(files.root.resolve() / name, folder)).as_posix(), self.class_names[label], split)
             for split, files in self.splits.items()
             for name, label in zip(files.names, files.labels, strict=True)
         ]
-        pd.DataFrame(rows, columns=["path", "label", "split"]).to_csv(path, index=False)
+        options = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
+        with (
+            outputs.replacing(TABLE_OF_SPLITS, path) as temporary,
+            (temporary / path.name).open("w", **options) as file,
+        ):
+            csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("path", "label", "split"), *rows])
 
     def class_weights(self, split: str = "train") -> dict[int, float]:
         """Weighs each class by how rare it is, so that all classes together weigh the same.
@@ -161,7 +181,7 @@ class ImageDataset:
         They depend on the contents of the files, not on where these lie or when they were written.
         """
         files = self._files(split)
-        settings = [PIXELS_VERSION, self.image_size, self.resize_mode]
+        settings = [PIXELS_VERSION, self.image_size, self.resize_mode] + [self.bits] * (self.bits != 16)
         contents = [files.names, files.labels.tolist(), files.digests]
         return hashlib.sha256(json.dumps([settings, contents]).encode()).hexdigest()[:16]
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 SPLITS = ("train", "val", "test")
+
+
+def nfc(text: str) -> str:
+    """Returns a text with its accents in the one normal form that this package compares; macOS likes another."""
+    return unicodedata.normalize("NFC", text)
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,15 @@ class Provenance:
 class ImageFiles:
     """Readable image files, one entry per file in every column.
 
-    `names` are relative to `root`, with forward slashes; `labels` int32; `digests` SHA-256 of the contents.
+    `names` are relative to `root`, with forward slashes; `labels` int32; `digests` SHA-256 of the contents; `bits` says
+    how many bits the values of 16-bit pictures use, such as 12 of many X-rays.
     """
 
     root: Path
     names: tuple[str, ...]
     labels: np.ndarray
     digests: tuple[str, ...]
+    bits: int = 16
 
     def __len__(self) -> int:
         return len(self.names)
@@ -54,6 +62,7 @@ class ImageFiles:
             tuple(self.names[i] for i in indices),
             self.labels[indices],
             tuple(self.digests[i] for i in indices),
+            self.bits,
         )
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from effnet_helpers.data.dataset import ImageDataset
-from effnet_helpers.data.listing import SPLITS, Entry, ImageFiles, Listing
+from effnet_helpers.data.listing import SPLITS, Entry, ImageFiles, Listing, nfc
 from effnet_helpers.data.scan import printable, scan
 from effnet_helpers.data.sources import list_files
 from effnet_helpers.data.splits import (
@@ -72,18 +72,20 @@ def load(
     if limit_per_class is not None:
         check_limit_per_class(limit_per_class)
     listing = list_files(spec, limit_per_class)
-    entries, digests, left_out = _readable(listing)
-    _check_number_of_images(listing, entries, left_out)
+    entries, digests, bits, left_out = _readable(listing)
     has_splits = any(entry.split for entry in entries)
     copies = copies_in_other_splits([entry.split for entry in entries], digests) if has_splits else {}
     left_out += [(entries[i].name, f"the same picture as {entries[kept].name}") for i, kept in copies.items()]
     digests = [digest for i, digest in enumerate(digests) if i not in copies]
     entries = [entry for i, entry in enumerate(entries) if i not in copies]
+    _check_number_of_images(listing, entries, left_out)
     _warn_of_left_out(left_out, len(entries))
+    for names in alike_names(listing.class_names):
+        warnings.warn(f"Classes whose names differ only in capitals or blanks: {names}", stacklevel=2)
 
     label_of = {name: label for label, name in enumerate(listing.class_names)}
     labels = np.array([label_of[entry.class_name] for entry in entries], dtype=np.int32)
-    files = ImageFiles(listing.root, tuple(entry.name for entry in entries), labels, tuple(digests))
+    files = ImageFiles(listing.root, tuple(entry.name for entry in entries), labels, tuple(digests), bits)
     given = np.array([entry.split or "train" for entry in entries])
     groups = [entry.group or entry.name for entry in entries]  # a picture without a group is a group of its own
     groups = groups if group_by is None else groups_by_pattern(files.names, group_by)
@@ -120,20 +122,34 @@ def copies_in_other_splits(splits: Sequence[str], digests: Sequence[str]) -> dic
     return {i: kept[digest] for i, digest in enumerate(digests) if splits[i] != splits[kept[digest]]}
 
 
-def _readable(listing: Listing) -> tuple[list[Entry], list[str], list[tuple[str, str]]]:
+def alike_names(class_names: Sequence[str]) -> list[list[str]]:
+    """Finds names that differ only in capitals or blanks, which seldom is meant.
+
+    Returns:
+        Lists of two such names or more.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in class_names:
+        alike.setdefault(" ".join(name.casefold().split()), []).append(name)
+    return [names for names in alike.values() if len(names) > 1]
+
+
+def _readable(listing: Listing) -> tuple[list[Entry], list[str], int, list[tuple[str, str]]]:
     """Reads every picture once, so that those that cannot be read are known before training starts.
 
-    Returns what can be read in the order of names, a digest of each, and `(name, reason)` of what cannot.
+    Returns what can be read in the order of names, a digest of each, how many bits 16-bit pictures use, and
+    `(name, reason)` of what cannot be read.
     """
-    entries, digests, left_out = [], [], []
-    in_order = sorted(listing.entries, key=lambda entry: entry.name)
+    entries, digests, bits, left_out = [], [], 0, []
+    in_order = sorted(listing.entries, key=lambda entry: nfc(entry.name))
     for entry, file in zip(in_order, scan(listing.root, [entry.name for entry in in_order]), strict=True):
         if file.problem:
             left_out.append((file.name, file.problem))
         else:
             entries.append(entry)
             digests.append(file.digest)
-    return entries, digests, left_out
+            bits = max(bits, file.bits)
+    return entries, digests, bits or 16, left_out
 
 
 def _check_number_of_images(listing: Listing, entries: Sequence[Entry], left_out: Sequence[tuple[str, str]]) -> None:

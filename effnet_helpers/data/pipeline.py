@@ -30,12 +30,14 @@ def decoded_images(files: ImageFiles) -> tf.data.Dataset:
         Dataset of uint8 tensors `(height, width, 3)`.
     """
 
-    def read(index: tf.Tensor) -> tf.Tensor:
-        image = tf.numpy_function(lambda i: np.asarray(preprocessing.read_rgb(files.path(i))), [index], tf.uint8)
-        return tf.ensure_shape(image, (None, None, 3))
+    def read(index: np.ndarray) -> np.ndarray:
+        return np.asarray(preprocessing.read_rgb(files.path(index), bits=files.bits))
+
+    def image(index: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.numpy_function(read, [index], tf.uint8), (None, None, 3))
 
     indices = tf.data.Dataset.range(len(files))
-    return without_autotuning(indices.map(read, num_parallel_calls=machine.usable_cores(), deterministic=True))
+    return without_autotuning(indices.map(image, num_parallel_calls=machine.usable_cores(), deterministic=True))
 
 
 def resized_images(files: ImageFiles, image_size: int, resize_mode: str = "crop") -> tf.data.Dataset:
@@ -82,7 +84,7 @@ def from_files(
     """
 
     def read(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        images = [preprocessing.read_resized(files.path(i), image_size, resize_mode) for i in indices]
+        images = [preprocessing.read_resized(files.path(i), image_size, resize_mode, files.bits) for i in indices]
         return np.stack(images), files.labels[indices]
 
     def batch(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from effnet_helpers.data import scan_cache
 from effnet_helpers.data.listing import PassedOver
 from effnet_helpers.data.similar import LOOK_SIDE, look_of
-from effnet_helpers.preprocessing import FORMATS, why_unreadable
+from effnet_helpers.preprocessing import FORMATS, coding_of, orientation_of, upright_rgb, why_unreadable
 
 from PIL import Image
 
@@ -41,7 +41,13 @@ UNSUPPORTED_ENDINGS = (
 )
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
 HEIF_BEGINNINGS = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"))
-SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
+# What systems and devices leave behind, in small letters: Windows, macOS, Linux, Synology, QNAP.
+SYSTEM_NAMES = (
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information", "found.000"),
+    *("__macosx", "lost+found", "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),
+    *("@__thumb", "thumbnails", "lost.dir"),
+)
+DEPTHS = (8, 10, 12, 14, 16)  # bits of a channel that cameras and scanners give
 TINY = 32  # a shorter side than this, in pixels, leaves the last feature map of a network with one position
 EXTREME_RATIO = 8  # long to short side
 GIGANTIC = 89_478_485  # pixels, where Pillow begins to suspect an attack; twice as many it refuses
@@ -59,6 +65,7 @@ class Scanned:
         size: Width and height in pixels as stored, (0, 0) if it cannot be used.
         look: Perceptual hash, 64 bits: pictures that look alike differ in few of them. None if it is too small to
             look like anything.
+        bits: How many bits of 16 its brightest value uses, of `DEPTHS`; 0 if it has 8 bits a channel.
     """
 
     name: str
@@ -67,6 +74,7 @@ class Scanned:
     digest: str = ""
     size: tuple[int, int] = (0, 0)
     look: int | None = None
+    bits: int = 0
 
 
 def list_pictures(root: Path, below: str = "") -> tuple[list[str], list[PassedOver]]:
@@ -79,7 +87,7 @@ def list_pictures(root: Path, below: str = "") -> tuple[list[str], list[PassedOv
         below: The subfolder to list; all of `root` if empty.
 
     Returns:
-        The names of what has a picture's ending, sorted, and everything else that was met.
+        The names of what is a picture by its ending or its content, sorted, and everything else that was met.
     """
     pictures: list[str] = []
     others: list[PassedOver] = []
@@ -142,8 +150,12 @@ def scan_file(root: Path, name: str) -> Scanned:
             image.load()
             if "transparency" in image.info and "alpha" not in oddities:  # a GIF says so only now
                 oddities += ("alpha",)
-            look = None if "tiny" in oddities else look_of(image)
-        return Scanned(name, traits + oddities, "", hashlib.sha256(content).hexdigest(), size, look)
+            if orientation_of(image) > 1:  # asked only now, because of a PNG it would load a part
+                oddities += ("exif_rotated",)
+            bits = _bits_of(image) if "bits16" in oddities else 0
+            upright = upright_rgb(image, bits or 16)  # as it will be read: what fails there fails here
+            look = None if "tiny" in oddities else look_of(upright)
+        return Scanned(name, traits + oddities, "", hashlib.sha256(content).hexdigest(), size, look, bits)
     except Exception as error:  # decoders raise anything from OSError to SyntaxError on damaged files
         trait = _trait_of_failure(content, error, path.suffix.lower())
         kind = path.suffix.lower() if path.suffix.lower() in UNSUPPORTED_ENDINGS else "such"
@@ -152,13 +164,28 @@ def scan_file(root: Path, name: str) -> Scanned:
         return Scanned(name, (*traits, trait), problem, digest)
 
 
-def _scanned(name: str, traits: list[str], problem: str, digest: str, size: list[int], look: int | None) -> Scanned:
-    return Scanned(name, tuple(traits), problem, digest, tuple(size), look)
+def _bits_of(image: Image.Image) -> int:
+    """Returns how many bits of 16 a picture's brightest value uses; of colours Pillow keeps the upper 8."""
+    if image.mode.startswith("I"):
+        used = int(image.getextrema()[1]).bit_length()
+    else:
+        colours = image.getextrema()[: 1 if image.mode.startswith("L") else 3]
+        used = 8 + max(high for _, high in colours).bit_length()
+    return next(depth for depth in DEPTHS if depth >= min(used, 16))
+
+
+def _scanned(name: str, traits: list[str], problem: str, digest: str, size: list[int], *rest: int) -> Scanned:
+    return Scanned(name, tuple(traits), problem, digest, tuple(size), *rest)
 
 
 def is_hidden(name: str) -> bool:
     """Says whether the name is one that file managers hide, or write themselves."""
-    return name.startswith(".") or name.lower() in SYSTEM_FILES
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
+def count_files(folder: str | os.PathLike) -> int:
+    """Counts the files in a folder and all folders below it."""
+    return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def printable(name: str) -> str:
@@ -178,7 +205,7 @@ def _enter(root: Path, below: str, on_the_way: frozenset[Path], pictures: list[s
         if not os.path.isdir(child.path):
             trait, reason = _why_no_picture(child)
         elif is_hidden(child.name):
-            trait, reason = "hidden", "hidden folder"
+            trait, reason = "hidden", f"hidden folder, {count_files(child.path)} files in it"
         elif (target := Path(child.path).resolve()) in on_the_way:
             trait, reason = "link_loop", "a link to a folder that contains it"
         else:
@@ -191,7 +218,7 @@ def _enter(root: Path, below: str, on_the_way: frozenset[Path], pictures: list[s
 
 
 def _why_no_picture(file: os.DirEntry) -> tuple[str, str]:
-    """Returns the finding and the reason why a file is not taken for a picture, by its name; empty if it is."""
+    """Returns the finding and the reason why a file is not taken for a picture; empty if it is."""
     ending = os.path.splitext(file.name)[1].lower()
     if is_hidden(file.name):
         return "hidden", "hidden file"
@@ -200,27 +227,27 @@ def _why_no_picture(file: os.DirEntry) -> tuple[str, str]:
     try:
         if not file.is_file():  # a pipe would wait for a writer forever
             return "other_file", "not a file but a pipe, socket or device"
-        with Image.open(file.path, formats=FORMATS) as image:
-            return "unnamed_picture", f"content is {image.format}, but the name does not end like a picture's"
+        Image.open(file.path, formats=FORMATS).close()
+        return "", ""
     except Exception:  # not a picture, which is what its name says
         return "other_file", "neither name nor content is a picture's"
 
 
 def _traits_of_name(name: str) -> tuple[str, ...]:
-    is_text = not any(0xDC80 <= ord(c) <= 0xDCFF for c in name)  # bytes that are no UTF-8, as Python carries them
-    return () if is_text and name.isprintable() else ("bad_name",)
+    return () if name.isprintable() else ("bad_name",)  # nor are bytes that are no UTF-8, as Python carries them
 
 
 def _traits_of(image: Image.Image, ending: str) -> tuple[str, ...]:
     """What is odd about a picture that was opened but not decoded yet."""
     width, height = image.size
     is_phone_jpeg = image.format == "MPO"  # with a preview or a depth map as further "frames"
-    coding = str(image.tile[0].args) if image.tile else ""  # "RGB;16B": how PNG says that Pillow halves the bits
+    is_named = ending in FORMAT_OF_ENDING or ending in UNSUPPORTED_ENDINGS
+    true_format = "JPEG" if is_phone_jpeg else image.format
     found = {
-        "wrong_extension": FORMAT_OF_ENDING.get(ending) != ("JPEG" if is_phone_jpeg else image.format),
-        "exif_rotated": image.getexif().get(0x0112, 1) in range(2, 9),
+        "unnamed_picture": not is_named,
+        "wrong_extension": is_named and FORMAT_OF_ENDING.get(ending) != true_format,
         "cmyk": image.mode in ("CMYK", "YCCK"),
-        "bits16": image.mode.startswith("I") or ";16" in coding,
+        "bits16": image.mode.startswith("I") or ";16" in coding_of(image),
         "palette": image.mode in ("P", "PA"),
         "alpha": image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info,
         "animated": getattr(image, "n_frames", 1) > 1 and not is_phone_jpeg,

@@ -46,7 +46,8 @@ def similar_pairs(looks: Sequence[int], most_bits: int = MOST_BITS) -> Iterator[
     members = [pd.Series(np.arange(len(part))).groupby(part).indices for part in parts]
     for position, index in enumerate(which):
         if counts[index] > 1:
-            yield position, int(positions[index][positions[index] != position][0]), 0
+            first, second = positions[index][:2]
+            yield position, int(second if first == position else first), 0
             continue
         candidates = np.concatenate([same[value] for same, value in zip(members, parts[:, index], strict=True)])
         candidates = candidates[candidates != index]

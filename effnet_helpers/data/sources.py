@@ -49,9 +49,12 @@ def list_files(spec: str, limit_per_class: int | None = None) -> Listing:
     if not path.is_file():
         return list_folder(argument)
     extracted = extract_archive(path)
-    listing = list_folder(extracted.root, name=path.name.partition(".")[0])
-    skipped = tuple(PassedOver(name, "unsafe", reason) for name, reason in extracted.skipped)
-    return replace(listing, passed_over=listing.passed_over + skipped)
+    # its own path in messages, not one inside the cache, which nobody typed
+    listing = list_folder(extracted.root, name=path.name.partition(".")[0], given=argument)
+    others = [PassedOver(name, "unsafe", reason) for name, reason in extracted.skipped]
+    if extracted.in_cp437:
+        others.append(PassedOver(path.name, "code_page", "its names are not in UTF-8 and were read in code page 437"))
+    return replace(listing, passed_over=(*listing.passed_over, *others))
 
 
 def spec_of_path(spec: str | os.PathLike) -> str:

@@ -6,6 +6,8 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from effnet_helpers.data.listing import nfc
+
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
@@ -34,6 +36,11 @@ def split_by_hash(
 
     Raises:
         ValueError: If a class has too few images or groups for all splits, or the fractions leave nothing to train on.
+
+    Example:
+        >>> names, labels = ["cat/1", "cat/2", "cat/3", "dog/1", "dog/2", "dog/3"], [0, 0, 0, 1, 1, 1]
+        >>> {split: len(part) for split, part in data.split_by_hash(names, labels).items()}
+        {'train': 2, 'val': 2, 'test': 2}
     """
     if val_fraction < 0 or test_fraction < 0 or val_fraction + test_fraction >= 1:
         raise ValueError(f"val and test must leave images to train on. Received: {val_fraction=}, {test_fraction=}")
@@ -93,8 +100,11 @@ def check_classes_in_splits(names: Sequence[str], labels: Sequence[int], splits:
 
 
 def hash_key(name: str, seed: int) -> str:
-    """Returns what decides an image's place in a split: the SHA-256 hash of `"seed/name"`, 64 hexadecimal digits."""
-    return hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).hexdigest()
+    """Returns what decides an image's place in a split: the SHA-256 hash of `"seed/name"`, 64 hexadecimal digits.
+
+    Accents count in one normal form, so that a folder that was copied between systems is split the same.
+    """
+    return hashlib.sha256(f"{seed}/{nfc(name)}".encode(errors="surrogateescape")).hexdigest()
 
 
 def check_limit_per_class(limit_per_class: int) -> None:
@@ -144,10 +154,10 @@ def groups_by_pattern(names: Sequence[str], pattern: str) -> tuple[str, ...]:
         ValueError: If it is no regular expression, or does not occur in every name.
     """
     try:
-        expression = re.compile(pattern)
+        expression = re.compile(nfc(pattern))
     except (re.error, TypeError) as error:
         raise ValueError(f"group_by must be a regular expression ({error}). Received: {pattern!r}") from None
-    found = [expression.search(name) for name in names]
+    found = [expression.search(nfc(name)) for name in names]
     without = [name for name, match in zip(names, found, strict=True) if match is None]
     if without:
         raise ValueError(

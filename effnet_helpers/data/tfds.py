@@ -148,12 +148,11 @@ def _written_out(
     """
     # The description of a prepared set changes with its contents, so that two sets of one name are never mixed up.
     state = sha256((Path(builder.data_path) / "dataset_info.json").read_bytes()).hexdigest()[:12]
-    root = machine.cache_dir() / "published" / f"{builder.info.full_name.replace('/', '-')}-{state}"
+    root = machine.writable_folder("published") / f"{builder.info.full_name.replace('/', '-')}-{state}"
     if limit_per_class is not None and not (root / INDEX).exists():  # the whole set would do as well
         root = root.with_name(f"{root.name}-first{limit_per_class}")
     if not (root / INDEX).exists():
         print(f"{builder.name}: writing its images to the cache, once", flush=True)
-        root.parent.mkdir(exist_ok=True)
         # becomes `root` when it is complete
         with tempfile.TemporaryDirectory(prefix=root.name, dir=root.parent, ignore_cleanup_errors=True) as temporary:
             part = Path(temporary, "set")

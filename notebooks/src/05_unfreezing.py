@@ -374,7 +374,9 @@ print(test_report.per_class.round(3).to_string(index=False))
 # %%
 with tempfile.TemporaryDirectory() as folder:
     path = Path(save_to) if save_to else Path(folder) / "classifier.keras"
-    card = models.save(model, path, class_names=images.class_names, resize_mode=resize_mode, variant=variant)
+    card = models.save(
+        model, path, class_names=images.class_names, resize_mode=resize_mode, variant=variant, bits=images.bits
+    )
     reloaded, _ = models.load(path)
     print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
 difference = float(np.abs(reloaded.predict(pictures, verbose=0) - model.predict(pictures, verbose=0)).max())

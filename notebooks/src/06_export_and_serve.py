@@ -90,7 +90,9 @@ print(training.fine_tune(model, images, epochs=epochs, batch_size=batch_size, le
 
 # %%
 keras_file = folder / "classifier.keras"
-card = models.save(model, keras_file, class_names=images.class_names, resize_mode=resize_mode, variant=variant)
+card = models.save(
+    model, keras_file, class_names=images.class_names, resize_mode=resize_mode, variant=variant, bits=images.bits
+)
 print(f"{card.variant}, {card.image_size} × {card.image_size} pixels, {len(card.class_names)} classes")
 
 # %% [markdown]
