@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from effnet_helpers.course.execute import CellCallback, Outcome
 
+from rich import progress
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Column, Table
 
 if TYPE_CHECKING:
@@ -29,12 +21,12 @@ ACCURACIES = ("test_accuracy", "val_accuracy")  # come first
 MAIN_FIGURES = 4  # as many recorded values fit a table; metrics.json has all of them
 
 
-class LiveProgress(Progress):
+class LiveProgress(progress.Progress):
     """Shows which notebooks and cells run and for how long; where there is no terminal, a line per start and end."""
 
     def __init__(self, names: Iterable[str], console: Console) -> None:
-        columns = SpinnerColumn(finished_text=" "), TextColumn("{task.description}"), TimeElapsedColumn()
-        super().__init__(*columns, console=console, disable=not console.is_terminal)
+        spinner, text = progress.SpinnerColumn(finished_text=" "), progress.TextColumn("{task.description}")
+        super().__init__(spinner, text, progress.TimeElapsedColumn(), console=console, disable=not console.is_terminal)
         self._by_name = {name: self.add_task(f"{name}  waiting", start=False, total=1) for name in names}
 
     def begin(self, name: str) -> CellCallback:
@@ -119,10 +111,10 @@ def audit_table(summary: pd.DataFrame) -> Table:
 @contextmanager
 def count_progress(verb: str, console: Console) -> Iterator[Callable[[int, int], None]]:
     """Shows how many files of how many are done; where there is no terminal, nothing."""
-    columns = TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(verb, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    columns = verb, progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn()
+    with progress.Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as shown:
+        task = shown.add_task(verb, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def _short(value: Any) -> str:

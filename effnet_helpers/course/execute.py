@@ -31,14 +31,11 @@ class Outcome:
     """What came of one notebook.
 
     Attributes:
-        notebook: Its name.
         status: "ok" or "failed".
         seconds: From its start to its end, waiting for others included.
-        usage: What its kernel took.
         executed: The notebook with its outputs, as far as it came; None if its kernel did not start.
-        error: For a failed notebook one line.
-        cell: For a failed notebook the number of the code cell it ended in, counted from 1.
-        heading: The nearest heading above that cell.
+        error: For a failed notebook one line; `cell` is the number of the code cell it ended in, counted from 1, and
+            `heading` the nearest one above that cell.
     """
 
     notebook: str

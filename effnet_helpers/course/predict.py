@@ -23,10 +23,10 @@ def predict(model_path: Path, paths: Sequence[Path], out: Path, batch_size: int,
     """Predicts pictures with a classifier and writes `out`, and a PNG beside it with the least certain ones.
 
     Args:
-        model_path: What `export.open_classifier` opens.
-        paths: Pictures, folders, archives.
+        model_path: See `export.open_classifier`.
+        paths: See `export.find_pictures`.
         out: The table to write, ending in ".csv".
-        batch_size: Pictures at a time.
+        batch_size: See `export.predict_files`.
         console: Where to show progress and the summary.
 
     Returns:
@@ -45,10 +45,12 @@ def predict(model_path: Path, paths: Sequence[Path], out: Path, batch_size: int,
     found = export.find_pictures(paths)
     classify, card = export.open_classifier(model_path)
     with count_progress("predicting", console) as progress:
-        summary = export.predict_to_csv(
-            classify, card, found, out, batch_size=batch_size, least_certain=SHEET, progress=progress
-        )
-    console.print(_table(summary))
+        options = {"batch_size": batch_size, "least_certain": SHEET, "progress": progress}
+        summary = export.predict_to_csv(classify, card, found, out, **options)
+    table = Table("predicted", Column("pictures", justify="right"))
+    for name, count in summary.counts.items():
+        table.add_row(escape(name), f"{count:,}")
+    console.print(table)
     for line in _sentences(summary, found, out):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     images, titles = _least_certain(summary, found, card)
@@ -58,13 +60,6 @@ def predict(model_path: Path, paths: Sequence[Path], out: Path, batch_size: int,
     elif outputs.CONTACT_SHEET.is_own(sheet):  # of an earlier run
         sheet.unlink()
     return summary
-
-
-def _table(summary: export.Summary) -> Table:
-    table = Table("predicted", Column("pictures", justify="right"))
-    for name, count in summary.counts.items():
-        table.add_row(escape(name), f"{count:,}")
-    return table
 
 
 def _sentences(summary: export.Summary, found: export.Found, out: Path) -> Iterator[str]:
@@ -79,12 +74,13 @@ def _sentences(summary: export.Summary, found: export.Found, out: Path) -> Itera
 
 def _least_certain(summary: export.Summary, found: export.Found, card: ModelCard) -> tuple[list[np.ndarray], list[str]]:
     images, titles = [], []
-    for answer in summary.least_certain:
+    for answer in summary.least_certain.itertuples():
+        file = found.files[answer.Index]
         try:
-            images.append(export.read_pixels(card, found.files[answer.index]))
+            images.append(export.read_pixels(card, file))
         except ValueError:  # gone since it was predicted
             continue
-        name = _short(printable(found.files[answer.index].name), 20)
+        name = _short(printable(file.name), 20)
         titles.append(f"{_short(answer.predicted, 14)} {answer.probability:.2f}\n{name}")
     return images, titles
 

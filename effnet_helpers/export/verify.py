@@ -63,11 +63,8 @@ class Exported:
     """An exported model that has proved itself.
 
     Attributes:
-        path: Where it is.
-        format: One of `FORMATS`.
-        precision: Of its weights or, for "int8", of its arithmetic.
+        format: See `Contract`; so are `precision` and `parity`.
         megabytes: On disk, in millions of bytes.
-        parity: How its answers compare with Keras'.
     """
 
     path: Path
@@ -143,8 +140,11 @@ def export(
         parity = compare_probabilities(reference.predict(images, verbose=0), served(images))
         if not (parity.largest_difference <= bound.difference and parity.agreement >= bound.agreement):
             raise ParityError(_refusal(format, precision, parity, bound))
+        packages = ["effnet-helpers", "tensorflow", "keras"]
+        packages += [name.replace("_", "-") for name in FORMATS[format].packages]
+        versions = {name: importlib.metadata.version(name) for name in packages}
         contract = Contract(
-            **asdict(card) | {"versions": _versions(format)},
+            **asdict(card) | {"versions": versions},
             format=format,
             precision=precision,
             input={"name": "pixels", "dtype": "float32", "shape": served.input_shape},
@@ -157,17 +157,9 @@ def export(
 
 
 def compare_probabilities(expected: np.ndarray, received: np.ndarray) -> Parity:
-    """Compares the probabilities that two models give for the same images.
-
-    Args:
-        expected: Floats (images, classes).
-        received: The same of the other model.
-    """
-    return Parity(
-        images=len(expected),
-        largest_difference=float(np.abs(expected - received).max()),
-        agreement=float((expected.argmax(axis=1) == received.argmax(axis=1)).mean()),
-    )
+    """Compares the probabilities (images, classes) that two models give for the same images."""
+    agreement = (expected.argmax(axis=1) == received.argmax(axis=1)).mean()
+    return Parity(len(expected), float(np.abs(expected - received).max()), float(agreement))
 
 
 def _check_format(path: Path, format: str, precision: str) -> None:
@@ -192,8 +184,3 @@ def _refusal(format: str, precision: str, parity: Parity, bound: Bound) -> str:
         f"{bound.difference:g} in a probability and must agree on {bound.agreement:.1%} of the decisions. "
         f"Received: {parity}. {advice}"
     )
-
-
-def _versions(format: str) -> dict[str, str]:
-    packages = ("effnet-helpers", "tensorflow", "keras", *(name.replace("_", "-") for name in FORMATS[format].packages))
-    return {name: importlib.metadata.version(name) for name in packages}
