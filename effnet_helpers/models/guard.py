@@ -20,10 +20,9 @@ class ScaledPixelsWarning(UserWarning):
 def guard_pixel_range(model: keras.Model) -> keras.Model:
     """Makes a model warn, once, when it is given pixels in [0, 1] instead of [0, 255].
 
-    Dividing by 255 before a model that scales by itself is the commonest mistake with EfficientNet: nothing fails, the
-    predictions are just poor. The check wraps `fit`, `evaluate` and `predict` of this one object and stays outside its
-    layers, so that nothing of it is saved or exported. A batch is taken for scaled if its maximum is above 0 and at
-    most 1. Arrays, tensors, `tf.data` and `keras.utils.PyDataset` are looked at; generators pass unseen.
+    With pixels in [0, 1] nothing fails, the predictions are just poor. The check wraps `fit`, `evaluate` and `predict`
+    of this one object and stays outside its layers, so that nothing of it is saved or exported. A batch is taken for
+    scaled if its maximum is above 0 and at most 1. Generators pass unseen.
 
     Args:
         model: A model whose first input is images in [0, 255].
@@ -40,11 +39,7 @@ def guard_pixel_range(model: keras.Model) -> keras.Model:
 
 
 class PixelGuard:
-    """Looks at what a model is given, and warns once.
-
-    Args:
-        model_name: What to call the model in the warning.
-    """
+    """Looks at what a model of this name is given, and warns once."""
 
     def __init__(self, model_name: str) -> None:
         self.model_name, self.has_warned = model_name, False
@@ -77,7 +72,7 @@ class PixelGuard:
         return x
 
     def warn(self) -> None:
-        """Says it, the first time."""
+        """Warns, the first time."""
         if not self.has_warned:
             self.has_warned = True
             warnings.warn(

@@ -14,6 +14,7 @@ layers = keras.layers
 STEM_FILTERS = 32
 TOP_FILTERS = 1280
 BATCH_NORM_EPSILON = 1e-3
+_SAME = {"padding": "same", "use_bias": False}
 
 
 def build_lite(
@@ -25,28 +26,25 @@ def build_lite(
         variant: One of Lite0–Lite4.
         include_top: Whether to end in pooling, dropout and a softmax over `num_classes`, or in the last feature map.
         image_size: Side of the square input in pixels.
-        drop_connect_rate: Stochastic depth's rate, in [0, 1); block i of n, counted from 0, has i / n of it.
+        drop_connect_rate: Of stochastic depth, as in `build_backbone`.
         num_classes: Width of the softmax.
 
     Returns:
-        A flat functional `keras.Model` from float pixels (batch, image_size, image_size, 3) in [0, 255] to
-        probabilities (batch, num_classes) or to the feature map (batch, height, width, 1280).
+        A flat model from float pixels (batch, image_size, image_size, 3) in [0, 255] to probabilities
+        (batch, num_classes) or to the feature map (batch, height, width, 1280).
     """
     inputs = keras.Input((image_size, image_size, 3))
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(inputs)
-    x = _conv_bn(x, "stem_conv", "stem_bn", STEM_FILTERS, kernel_size=3, strides=2)
+    x = _conv_bn(x, "stem", STEM_FILTERS, kernel_size=3, strides=2)
     x = layers.ReLU(6.0, name="stem_activation")(x)
 
-    stages = variant.stages()
-    num_blocks = sum(stage.repeats for stage in stages)
-    index = 0
-    for number, stage in enumerate(stages, start=1):
-        for repeat in range(stage.repeats):
-            rate = drop_connect_rate * index / num_blocks
-            x = _inverted_residual(x, f"block{number}{chr(ord('a') + repeat)}_", stage, repeat == 0, rate)
-            index += 1
+    stages = enumerate(variant.stages(), start=1)
+    blocks = [(number, stage, repeat) for number, stage in stages for repeat in range(stage.repeats)]
+    for index, (number, stage, repeat) in enumerate(blocks):
+        rate = drop_connect_rate * index / len(blocks)
+        x = _inverted_residual(x, f"block{number}{chr(ord('a') + repeat)}_", stage, repeat == 0, rate)
 
-    x = _conv_bn(x, "top_conv", "top_bn", TOP_FILTERS)
+    x = _conv_bn(x, "top", TOP_FILTERS)
     x = layers.ReLU(6.0, name="top_activation")(x)
     if include_top:
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
@@ -64,23 +62,17 @@ def _inverted_residual(
     inputs: keras.KerasTensor, name: str, stage: Stage, first: bool, drop_rate: float
 ) -> keras.KerasTensor:
     """Expand, filter each channel by itself, project; add the input back where shapes allow."""
-    filters_in = stage.filters_in if first else stage.filters_out
-    strides = stage.strides if first else 1
+    filters_in, strides = (stage.filters_in, stage.strides) if first else (stage.filters_out, 1)
     x = inputs
     if stage.expand_ratio != 1:
-        x = _conv_bn(x, f"{name}expand_conv", f"{name}expand_bn", filters_in * stage.expand_ratio)
+        x = _conv_bn(x, f"{name}expand", filters_in * stage.expand_ratio)
         x = layers.ReLU(6.0, name=f"{name}expand_activation")(x)
     x = layers.DepthwiseConv2D(
-        stage.kernel_size,
-        strides=strides,
-        padding="same",
-        use_bias=False,
-        depthwise_initializer=_kernel_initializer(),
-        name=f"{name}dwconv",
+        stage.kernel_size, strides, depthwise_initializer=_kernel_initializer(), name=f"{name}dwconv", **_SAME
     )(x)
     x = layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=f"{name}bn")(x)
     x = layers.ReLU(6.0, name=f"{name}activation")(x)
-    x = _conv_bn(x, f"{name}project_conv", f"{name}project_bn", stage.filters_out)
+    x = _conv_bn(x, f"{name}project", stage.filters_out)
     if strides == 1 and filters_in == stage.filters_out:
         if drop_rate > 0:
             # One draw per image: the whole branch is dropped, which is what makes it stochastic depth.
@@ -90,15 +82,9 @@ def _inverted_residual(
 
 
 def _conv_bn(
-    x: keras.KerasTensor, conv_name: str, bn_name: str, filters: int, kernel_size: int = 1, strides: int = 1
+    x: keras.KerasTensor, name: str, filters: int, kernel_size: int = 1, strides: int = 1
 ) -> keras.KerasTensor:
     x = layers.Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding="same",
-        use_bias=False,
-        kernel_initializer=_kernel_initializer(),
-        name=conv_name,
+        filters, kernel_size, strides, kernel_initializer=_kernel_initializer(), name=f"{name}_conv", **_SAME
     )(x)
-    return layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=bn_name)(x)
+    return layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=f"{name}_bn")(x)

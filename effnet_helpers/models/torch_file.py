@@ -62,7 +62,7 @@ def _admitted() -> dict[tuple[str, str], object]:
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
-    """Admits what a file of weights needs and nothing else, so that a file cannot make this process run anything."""
+    """Admits what a file of weights needs and nothing else."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
@@ -82,7 +82,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 
 def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads a state dictionary that PyTorch before 1.6 saved, without PyTorch.
+    """Reads a state dictionary that PyTorch before 1.6 saved.
 
     Args:
         path: The file.
@@ -91,8 +91,7 @@ def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
         A dictionary from parameter names to arrays in PyTorch's layout, float32 or int64.
 
     Raises:
-        WeightsError: If the file is missing, truncated, of another format, or if its pickle holds anything but
-            tensors; nothing in it is run.
+        WeightsError: If the file is missing, truncated, of another format, or holds anything but tensors.
     """
     path = Path(path)
     try:
