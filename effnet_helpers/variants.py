@@ -9,7 +9,7 @@ Sources:
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from effnet_helpers.records import did_you_mean
 
@@ -89,16 +89,10 @@ class Variant:
         scaled = []
         for index, stage in enumerate(STAGES):
             keeps_depth = self.is_lite and index in (0, len(STAGES) - 1)
-            scaled.append(
-                Stage(
-                    stage.kernel_size,
-                    stage.repeats if keeps_depth else self.repeats(stage.repeats),
-                    stage.filters_in if self.is_lite and index == 0 else self.filters(stage.filters_in),
-                    self.filters(stage.filters_out),
-                    stage.expand_ratio,
-                    stage.strides,
-                )
-            )
+            repeats = stage.repeats if keeps_depth else self.repeats(stage.repeats)
+            filters_in = stage.filters_in if self.is_lite and index == 0 else self.filters(stage.filters_in)
+            filters_out = self.filters(stage.filters_out)
+            scaled.append(replace(stage, repeats=repeats, filters_in=filters_in, filters_out=filters_out))
         return tuple(scaled)
 
 

@@ -166,7 +166,7 @@ def test_the_plan_says_when_everything_runs(model, textile):
         assert ("everything runs in every epoch;" not in str(plan)) and str(plan).endswith(".")
     models.unfreeze_blocks(model, from_block="stem")
     assert not training.plan_prefix(model, textile, epochs=3).cached
-    with pytest.raises(ValueError, match="views must be"):
+    with pytest.raises(ValueError, match="views: expected a whole number"):
         training.plan_prefix(model, textile, epochs=3, views=0)
 
 

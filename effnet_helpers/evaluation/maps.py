@@ -29,17 +29,13 @@ def class_activation_map(model: keras.Model, images: np.ndarray, class_index: in
         ValueError: If the model has no such head, or no such class.
     """
     names = {layer.name for layer in model.layers}
-    missing = [name for name in ("head_pool", "head_bn", "head_probabilities") if name not in names]
-    if missing:
-        raise ValueError(
-            f"A class-activation map needs a head made by `models.add_head`. Received: no layers {missing}"
-        )
+    if missing := [name for name in ("head_pool", "head_bn", "head_probabilities") if name not in names]:
+        raise ValueError(f"A class-activation map needs a head of `models.add_head`. Received: no layers {missing}")
     kernel, _ = model.get_layer("head_probabilities").get_weights()
     last = kernel.shape[1] - 1
     records.expect(0 <= class_index <= last, "class_index", class_index, f"a number from 0 to {last}")
     norm = model.get_layer("head_bn")
     gamma, _, _, variance = norm.get_weights()
     channel_weights = kernel[:, class_index] * gamma / np.sqrt(variance + norm.epsilon)
-    feature_model = keras.Model(model.inputs, model.get_layer("head_pool").input)
-    features = feature_model.predict(images, verbose=0)
+    features = keras.Model(model.inputs, model.get_layer("head_pool").input).predict(images, verbose=0)
     return (features @ channel_weights).astype(np.float32)

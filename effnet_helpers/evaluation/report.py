@@ -1,7 +1,6 @@
 """How good a classifier is, how sure that figure is, and where it errs.
 
-scikit-learn and SciPy do the sums. Everything starts from the probabilities of one pass over a split, so that every
-figure and table of a `Report` describes the same answers.
+Every figure and table of a `Report` comes from the probabilities of one pass over a split.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class Report:
         """The share of images that are rightly called this class or rightly called anything else, in [0, 1].
 
         Args:
-            class_name: One of `class_names`; taking two of the others for each other is no mistake then.
+            class_name: One of `class_names`; to take two others for each other is no mistake then.
         """
         position = self.class_names.index(class_name)
         return float(np.mean((self.probabilities.argmax(axis=1) == position) == (self.labels == position)))
@@ -73,12 +72,10 @@ class Report:
             top: How many at most.
         """
         predicted, confidence = self.probabilities.argmax(axis=1), self.probabilities.max(axis=1)
+        names = self.class_names
         wrong = np.flatnonzero(predicted != self.labels)
         surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:top]
-        return [
-            Mistake(int(i), self.class_names[self.labels[i]], self.class_names[predicted[i]], float(confidence[i]))
-            for i in surest
-        ]
+        return [Mistake(int(i), names[self.labels[i]], names[predicted[i]], float(confidence[i])) for i in surest]
 
 
 def evaluate(model: keras.Model, dataset: Any, split: str = "val", batch_size: int = 32) -> Report:
@@ -109,8 +106,7 @@ def report_from_probabilities(probabilities: np.ndarray, labels: np.ndarray, cla
         class_names: One name per class.
 
     Returns:
-        A `Report`. Its table holds NaN where a figure has no meaning: the precision of a class that was never
-        predicted, the recall of a class without images.
+        A `Report`. The precision of a class that was never predicted, and the recall of one without images, is NaN.
 
     Raises:
         ValueError: If there are no images, the shapes disagree, a label is out of range, or rows are not probabilities.
@@ -154,18 +150,17 @@ def majority_baseline(dataset: Any, split: str = "val") -> Report:
     Returns:
         A `Report` whose probabilities are 1 for that class.
     """
-    frequent = np.bincount(dataset.labels("train"), minlength=len(dataset.class_names)).argmax()
     labels = dataset.labels(split)
-    answer = np.eye(len(dataset.class_names))[frequent]
-    return report_from_probabilities(np.tile(answer, (len(labels), 1)), labels, dataset.class_names)
+    answers = np.zeros((len(labels), len(dataset.class_names)))
+    answers[:, np.bincount(dataset.labels("train")).argmax()] = 1
+    return report_from_probabilities(answers, labels, dataset.class_names)
 
 
 def accuracy_interval(correct: int, total: int) -> tuple[float, float]:
-    """Returns Wilson's 95 % interval for a proportion.
+    """Returns Wilson's 95 % interval for a proportion, recommended by Brown, Cai and DasGupta 2001.
 
-    It stays within 0 and 1 and keeps a width where every answer is right (Wilson 1927; Brown, Cai and DasGupta 2001
-    recommend it over the textbook formula). It covers the choice of these images from all such images, not the spread
-    between training runs.
+    It stays within 0 and 1 and keeps a width where every answer is right. It covers the choice of these images from all
+    such images, not the spread between training runs.
 
     Args:
         correct: Right answers.
@@ -187,17 +182,9 @@ def _per_class_table(labels: np.ndarray, predicted: np.ndarray, class_names: Seq
     precision, recall, _, images = precision_recall_fscore_support(
         labels, predicted, labels=range(len(class_names)), zero_division=np.nan
     )
-    intervals = [
+    table = pd.DataFrame({"class": list(class_names), "images": images, "precision": precision, "recall": recall})
+    table[["recall_low", "recall_high"]] = [
         accuracy_interval(round(share * total), total) if total else (np.nan, np.nan)
         for share, total in zip(recall, images, strict=True)
     ]
-    return pd.DataFrame(
-        {
-            "class": list(class_names),
-            "images": images,
-            "precision": precision,
-            "recall": recall,
-            "recall_low": [low for low, _ in intervals],
-            "recall_high": [high for _, high in intervals],
-        }
-    )
+    return table

@@ -11,10 +11,9 @@ from effnet_helpers.runtime import keras
 def reestimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> None:
     """Replaces the moving statistics of batch normalization by their average over these batches, in place.
 
-    Moving statistics trail behind the weights. After a few hundred steps from random weights they still hold much of
+    Moving statistics trail behind the weights: after a few hundred steps from random weights they still hold much of
     their initial values, and a network scored with them looks worse than what it has learned. Dropout and stochastic
-    depth are switched off for the pass, as they are when the network is used. No trainable weight changes, and frozen
-    layers keep their statistics.
+    depth are off for the pass. No trainable weight changes, and frozen layers keep their statistics.
 
     Args:
         model: A built model.
@@ -28,19 +27,17 @@ def reestimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> None:
     if not norms:
         raise ValueError("Re-estimation needs a trainable BatchNormalization layer. Received: a model without one")
     statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
-    momenta, rates = [norm.momentum for norm in norms], [dropout.rate for dropout in dropouts]
+    settings = [(norm, "momentum", norm.momentum) for norm in norms]
+    settings += [(dropout, "rate", dropout.rate) for dropout in dropouts]
     result = [variable.numpy() for variable in statistics]
     sums, seen = [0.0] * len(statistics), 0
     try:
-        for norm in norms:
-            norm.momentum = 0.0  # after each batch the moving statistics are those of this batch alone
-        for dropout in dropouts:
-            dropout.rate = 0.0
+        for layer, setting, _ in settings:
+            setattr(layer, setting, 0.0)  # without momentum the moving statistics are those of the last batch alone
         training_pass = _TrainingPass(model)
         for images, *_ in batches:
             training_pass.predict_on_batch(images)
-            batch = [len(images) * variable.numpy() for variable in statistics]
-            sums = [total + part for total, part in zip(sums, batch, strict=True)]
+            sums = [total + len(images) * each.numpy() for total, each in zip(sums, statistics, strict=True)]
             seen += len(images)
         if seen == 0:
             raise ValueError("Re-estimation needs at least one batch. Received: none")
@@ -48,17 +45,14 @@ def reestimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> None:
     finally:
         for variable, value in zip(statistics, result, strict=True):
             variable.assign(value)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        for dropout, rate in zip(dropouts, rates, strict=True):
-            dropout.rate = rate
+        for layer, setting, value in settings:
+            setattr(layer, setting, value)
 
 
 class _TrainingPass(keras.Model):
-    """Runs a network in training mode whatever it is asked for.
+    """Runs a network in training mode whatever it is asked for, with the momentum and rates of the first call.
 
-    `predict_on_batch` of this model compiles the pass, with the momentum and rates that hold when it is first called.
-    A network that is called directly keeps every intermediate result until its end, gigabytes of them.
+    Its `predict_on_batch` is compiled: a network that is called directly keeps gigabytes of intermediate results.
     """
 
     def __init__(self, network: keras.Model) -> None:

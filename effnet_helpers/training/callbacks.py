@@ -1,12 +1,12 @@
 """What watches over a training run: it keeps the best weights, and stops when the loss is no longer a number."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 from effnet_helpers.runtime import keras
 
 import numpy as np
+import pandas as pd
 
 
 class TrainingDivergedError(ValueError):
@@ -28,7 +28,7 @@ class KeepBest(keras.callbacks.Callback):
         super().__init__()
         self.whole, self.patience = whole, patience
         self.folder = None if checkpoint_dir is None else Path(checkpoint_dir)
-        self.best_epoch, self.best_loss = 0, np.inf
+        self.best_epoch, self.best_loss, self.rows = 0, np.inf, []
         self.best_weights = whole.get_weights()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -41,13 +41,14 @@ class KeepBest(keras.callbacks.Callback):
         if logs["val_loss"] < self.best_loss:
             self.best_epoch, self.best_loss = epoch + 1, logs["val_loss"]
             self.best_weights = self.whole.get_weights()
-            if self.folder:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self.whole.save_weights(self.folder / "best.weights.h5")
         elif self.patience is not None and epoch + 1 - self.best_epoch >= self.patience:
             self.model.stop_training = True
+        self.rows.append({"epoch": epoch + 1, **logs})
         if self.folder:
-            self._write_row(epoch, logs)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if self.best_epoch == epoch + 1:
+                self.whole.save_weights(self.folder / "best.weights.h5")
+            pd.DataFrame(self.rows).to_csv(self.folder / "history.csv", index=False)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Puts the best weights back."""
@@ -63,11 +64,3 @@ class KeepBest(keras.callbacks.Callback):
             f"{what_happened}, at a learning rate of {rate:.2g}. Try a tenth of `learning_rate`, or a longer warm-up. "
             f"The model has the weights {before}."
         )
-
-    def _write_row(self, epoch: int, logs: Mapping[str, float]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "history.csv").open("w" if epoch == 0 else "a", newline="") as file:
-            writer = csv.DictWriter(file, ["epoch", *logs])
-            if epoch == 0:
-                writer.writeheader()
-            writer.writerow({"epoch": epoch + 1, **logs})

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from effnet_helpers import data, machine
+from effnet_helpers import data, machine, records
 from effnet_helpers.runtime import keras
 
 import numpy as np
@@ -33,10 +33,9 @@ class Features:
     """Activations of one split.
 
     Attributes:
-        values: float16, (images, …) in the order of `dataset.batches(split)`; a read-only memory-mapped file. With
-            several views, one after the other.
+        values: float16, (images, …) in the order of `dataset.batches(split)`, read-only; views one after the other.
         labels: int32, (images,).
-        seconds: How long it took to compute them, or to find them.
+        seconds: How long it took to compute or find them.
         reused: Whether they were found in the cache.
     """
 
@@ -53,14 +52,13 @@ class Features:
         Args:
             batch_size: Rows in a batch; the last may have fewer.
             shuffle: Whether each epoch comes in a new order.
-            balanced: Whether each epoch has as many images of one class as of another, see `ImageDataset.batches`.
+            balanced: Whether each epoch has as many images of one class as of another.
             seed: Decides these orders, together with the number of the epoch.
 
         Returns:
             Dataset of `(float32 (batch, …), int32 (batch,))` with known cardinality.
         """
-        order = {"shuffle": shuffle, "balanced": balanced, "seed": seed}
-        return data.from_arrays(self.values, self.labels, batch_size, **order)
+        return data.from_arrays(self.values, self.labels, batch_size, shuffle=shuffle, balanced=balanced, seed=seed)
 
 
 def extract_features(
@@ -80,8 +78,7 @@ def extract_features(
         dataset: Where the images come from.
         splits: Some of "train", "val" and "test".
         batch_size: Images at a time. It does not change the result of images as they are.
-        views: How many versions of each training image: the image as it is, and augmented ones. A larger number adds
-            to a smaller one. Other splits always have one.
+        views: How many versions of each training image: the image as it is, and augmented ones. Other splits have one.
         augment: Arguments of `preprocessing.augment`, needed for more than one view.
         seed: Of the augmentation.
 
@@ -98,38 +95,41 @@ def extract_features(
         >>> features["val"].values.shape
         (6, 2, 2, 1280)
     """
-    if isinstance(views, bool) or not isinstance(views, int) or views < 1:
-        raise ValueError(f"views must be a whole number, 1 or more. Received: {views!r}")
+    check_views(views)
     if views > 1 and not augment:
         raise ValueError(f"Views other than the first are augmented, so they need `augment`. Received: {views=}")
     fingerprint = network_fingerprint(network)
     found = {}
     for split in splits:
-        started, labels = time.perf_counter(), dataset.labels(split)
-        parts = [
-            _one_view(network, fingerprint, dataset, split, batch_size, view, augment, seed)
-            for view in range(views if split == "train" else 1)
-        ]
+        started, parts = time.perf_counter(), []
+        for view in range(views if split == "train" else 1):
+            # Which images share a draw depends on the size of batches, so that of an augmented view is in the key.
+            how = json.dumps([view, seed, batch_size, augment], sort_keys=True) if view else ""
+            key = hashlib.sha256(f"{fingerprint}-{dataset.fingerprint(split)}-{how}".encode()).hexdigest()[:32]
+            seed_of_view = int(np.random.SeedSequence([seed, view]).generate_state(1)[0])
+            options = {"augment": dict(augment), "seed": seed_of_view} if view else {}
+            parts.append(_find_or_compute(network, dataset, split, batch_size, options, key))
         values = [values for values, _ in parts]
         found[split] = Features(
             values[0] if len(values) == 1 else Stack(values),
-            np.tile(labels, len(values)),
+            np.tile(dataset.labels(split), len(values)),
             time.perf_counter() - started,
             all(reused for _, reused in parts),
         )
     return found
 
 
-class Stack:
-    """Arrays of one shape, one after the other along the first axis, without a copy of them in memory.
+def check_views(views: int) -> None:
+    """Refuses numbers of views that are none."""
+    is_number = isinstance(views, int) and not isinstance(views, bool)
+    records.expect(is_number and views >= 1, "views", views, "a whole number from 1 up")
 
-    Args:
-        arrays: Of the same shape and dtype.
-    """
+
+class Stack:
+    """Arrays of one shape and dtype, one after the other along the first axis, without a copy of them in memory."""
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
-        self.arrays = arrays
-        self.dtype = arrays[0].dtype
+        self.arrays, self.dtype = arrays, arrays[0].dtype
         self.shape = (len(arrays) * len(arrays[0]), *arrays[0].shape[1:])
 
     def __len__(self) -> int:
@@ -162,34 +162,19 @@ def network_fingerprint(network: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _one_view(
-    network: keras.Model,
-    fingerprint: str,
-    dataset: data.ImageDataset,
-    split: str,
-    batch_size: int,
-    view: int,
-    augment: Mapping[str, object] | None,
-    seed: int,
+def _find_or_compute(
+    network: keras.Model, dataset: data.ImageDataset, split: str, batch_size: int, options: Mapping[str, Any], key: str
 ) -> tuple[np.ndarray, bool]:
     """Returns the activations of one version of each image, and whether they were found in the cache."""
-    # Which images share a draw depends on the size of batches, so that of an augmented view is part of the key.
-    how = json.dumps([view, seed, batch_size, augment], sort_keys=True) if view else ""
-    key = hashlib.sha256(f"{fingerprint}-{dataset.fingerprint(split)}-{how}".encode()).hexdigest()[:32]
     path = machine.cache_dir() / "features" / f"{key}.npy"
     shape = (dataset.sizes[split], *network.output_shape[1:])
     values = machine.read_array(path, shape, "float16")
     if values is not None:
         return values, True
-    options: dict[str, Any] = {"augment": dict(augment), "seed": _seed_of_view(seed, view)} if view else {}
     values = machine.write_array(path, shape, "float16", _activations(network, dataset, split, batch_size, options))
     if values is None:
         values = np.concatenate(list(_activations(network, dataset, split, batch_size, options)))
     return values, False
-
-
-def _seed_of_view(seed: int, view: int) -> int:
-    return int(np.random.SeedSequence([seed, view]).generate_state(1)[0])
 
 
 def _activations(

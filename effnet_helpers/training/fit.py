@@ -1,9 +1,11 @@
 """Train a head on frozen features, then fine-tune whole blocks, without computing anything twice."""
 
+import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.models import freeze_backbone, split_after, split_at_block, trainable_table
@@ -41,20 +43,10 @@ class Fit:
         parts = " to ".join(dict.fromkeys((self.trained[0], self.trained[-1])))
         prepared = "found in the cache" if self.reused else f"{self.preparation_seconds:.1f} s to prepare"
         return (
-            f"{self.trained_parameters:,} parameters ({parts}) trained for "
-            f"{len(self.history['loss'])} epochs in {self.seconds:.1f} s ({prepared}); best epoch "
-            f"{self.best_epoch}, validation accuracy {self.history['val_accuracy'][self.best_epoch - 1]:.3f}"
+            f"{self.trained_parameters:,} parameters ({parts}) trained for {len(self.history['loss'])} epochs in "
+            f"{self.seconds:.1f} s ({prepared}); best epoch {self.best_epoch}, "
+            f"validation accuracy {self.history['val_accuracy'][self.best_epoch - 1]:.3f}"
         )
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    train: Iterable
-    val: Iterable
-    class_weights: dict[int, float] | None
-    steps_per_epoch: int | None = None  # None if the batches come to an end by themselves
-    seconds: float = 0.0
-    reused: bool = False
 
 
 def fit_head(
@@ -73,8 +65,7 @@ def fit_head(
 ) -> Fit:
     """Trains the head on features of the frozen backbone that are computed once.
 
-    The result is that of `model.fit` on the images with the backbone frozen, up to rounding of the features to
-    float16; only the work that would be the same in every epoch is not repeated.
+    The result is that of `model.fit` on the images with the backbone frozen, up to rounding of the features to float16.
 
     Args:
         model: A backbone with a head of `models.add_head`. Its backbone is frozen here; its head is trained in place.
@@ -99,10 +90,9 @@ def fit_head(
     """
     freeze_backbone(model)
     backbone, head = split_after(model, "head_pool")
-    prepared = _prepare(backbone, dataset, batch_size, seed, balance, views, augment)
-    optimizer = keras.optimizers.Adam(learning_rate)
-    keeper = KeepBest(model, patience, checkpoint_dir)
-    return _run(model, head, prepared, optimizer, epochs, keeper)
+    served, prepared = _serve_features(backbone, dataset, batch_size, seed, balance, views, augment)
+    keeper, optimizer = KeepBest(model, patience, checkpoint_dir), keras.optimizers.Adam(learning_rate)
+    return _fit_part(model, head, optimizer, keeper, prepared, **served, epochs=epochs, verbose=0)
 
 
 def fine_tune(
@@ -124,9 +114,8 @@ def fine_tune(
 ) -> Fit:
     """Trains the head and the blocks that `models.unfreeze_blocks` opened, from the fitted head on.
 
-    What lies below the lowest trainable block says the same of an image in every epoch, so by default it is computed
-    once and only the rest is run. With `augment` it is computed for some versions of each image, if that is less work
-    than running the whole network on ever new ones; `plan_prefix` decides.
+    What lies below the lowest trainable block is by default computed once for each image or, with `augment`, for some
+    versions of it, if that is less work than to run the whole network on ever new ones; `plan_prefix` decides.
 
     Args:
         model: A classifier whose head was fitted and some of whose blocks are trainable.
@@ -136,8 +125,7 @@ def fine_tune(
         learning_rate: Of Adam, at its peak; `warmup_cosine` gives the schedule.
         warmup_epochs: Over how many passes the rate rises.
         patience: Stop after so many epochs without a lower validation loss; None runs them all.
-        balance: For classes of different sizes: "class_weights" lets an image of a rare class weigh more, in
-            "balanced_sampling" it comes more often; None treats all images alike.
+        balance: As in `fit_head`.
         seed: Of the order of images and of augmentation.
         augment: Arguments of `preprocessing.augment`, or None.
         views: How many versions of each image to keep at most, the image as it is among them, if augmented.
@@ -152,10 +140,9 @@ def fine_tune(
         ValueError: If no block is trainable.
         TrainingDivergedError: If the loss is not finite; the model then has the weights of the best epoch before.
     """
-    steps_per_epoch = -(-dataset.sizes["train"] // batch_size)
+    steps_per_epoch = math.ceil(dataset.sizes["train"] / batch_size)
     schedule = warmup_cosine(learning_rate, epochs * steps_per_epoch, round(warmup_epochs * steps_per_epoch))
-    optimizer = keras.optimizers.Adam(schedule)
-    keeper = KeepBest(model, patience, checkpoint_dir)
+    keeper, optimizer = KeepBest(model, patience, checkpoint_dir), keras.optimizers.Adam(schedule)
     block, decision = lowest_trainable_block(model), "The whole network runs in every epoch, as asked for."
     if cache:
         plan = plan_prefix(model, dataset, epochs=epochs, augment=augment, views=views)
@@ -163,13 +150,14 @@ def fine_tune(
     if verbose:
         print(decision)
     if cache:
-        prefix, trained = split_at_block(model, block)
-        prepared = _prepare(prefix, dataset, batch_size, seed, balance, views, augment)
+        prefix, tail = split_at_block(model, block)
+        served, prepared = _serve_features(prefix, dataset, batch_size, seed, balance, views, augment)
     else:
-        trained, (order, weights) = model, balancing(dataset, balance)
+        tail, prepared, (order, weights) = model, (0.0, False), balancing(dataset, balance)
         train = dataset.batches("train", batch_size, shuffle=True, **order, seed=seed, augment=augment, cache=True)
-        prepared = _Prepared(train, dataset.batches("val", batch_size, cache=True), weights)
-    return _run(model, trained, prepared, optimizer, epochs, keeper, verbose)
+        val = dataset.batches("val", batch_size, cache=True)
+        served = {"x": train, "validation_data": val, "class_weight": weights}
+    return _fit_part(model, tail, optimizer, keeper, prepared, **served, epochs=epochs, verbose=verbose)
 
 
 def balancing(dataset: ImageDataset, balance: str | None) -> tuple[dict[str, bool], dict[int, float] | None]:
@@ -221,58 +209,44 @@ def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optim
     )
 
 
-def _prepare(
+def _serve_features(
     prefix: keras.Model,
     dataset: ImageDataset,
     batch_size: int,
     seed: int,
     balance: str | None,
-    views: int = 1,
-    augment: Mapping[str, object] | None = None,
-) -> _Prepared:
+    views: int,
+    augment: Mapping[str, object] | None,
+) -> tuple[dict[str, Any], tuple[float, bool]]:
+    """Returns arguments for `fit`, and in how many seconds they were prepared, and whether they were in the cache."""
     order, weights = balancing(dataset, balance)
     found = extract_features(prefix, dataset, ("train", "val"), batch_size, views=views, augment=augment, seed=seed)
-    train, val = found["train"], found["val"]
-    batches, steps_per_epoch = train.batches(batch_size, shuffle=True, **order, seed=seed), None
+    train, val = found["train"].batches(batch_size, shuffle=True, **order, seed=seed), found["val"].batches(batch_size)
+    served = {"x": train, "validation_data": val, "class_weight": weights}
     if views > 1:  # an epoch is as many images as without views; it goes on where the one before left off
-        batches, steps_per_epoch = batches.repeat(), -(-dataset.sizes["train"] // batch_size)
-    seconds, reused = train.seconds + val.seconds, train.reused and val.reused
-    return _Prepared(batches, val.batches(batch_size), weights, steps_per_epoch, seconds, reused)
+        served |= {"x": train.repeat(), "steps_per_epoch": math.ceil(dataset.sizes["train"] / batch_size)}
+    return served, (sum(each.seconds for each in found.values()), all(each.reused for each in found.values()))
 
 
-def _run(
+def _fit_part(
     model: keras.Model,
-    tail: keras.Model,
-    prepared: _Prepared,
+    part: keras.Model,
     optimizer: keras.optimizers.Optimizer,
-    epochs: int,
     keeper: KeepBest,
-    verbose: int = 0,
+    prepared: tuple[float, bool],
+    **options: Any,
 ) -> Fit:
+    """Trains a part of a model, or all of it, and reports on the model."""
     started = time.perf_counter()
-    compile_for_labels(tail, optimizer)
-    history = tail.fit(
-        prepared.train,
-        steps_per_epoch=prepared.steps_per_epoch,
-        validation_data=prepared.val,
-        epochs=epochs,
-        class_weight=prepared.class_weights,
-        verbose=verbose,
-        callbacks=[keeper],
-    ).history
+    compile_for_labels(part, optimizer)
+    history = part.fit(**options, callbacks=[keeper]).history
     seconds = time.perf_counter() - started
-    if tail is not model:
+    if part is not model:
         compile_for_labels(model, keras.optimizers.Adam())
     table = trainable_table(model)
-    return Fit(
-        history={name: [float(value) for value in values] for name, values in history.items()},
-        best_epoch=keeper.best_epoch,
-        seconds=seconds,
-        preparation_seconds=prepared.seconds,
-        reused=prepared.reused,
-        trained=tuple(table.index[table["trains"]]),
-        trained_parameters=int(table["trainable"].sum()),
-    )
+    history = {name: [float(value) for value in values] for name, values in history.items()}
+    trained = tuple(table.index[table["trains"]])
+    return Fit(history, keeper.best_epoch, seconds, *prepared, trained, int(table["trainable"].sum()))
 
 
 def compile_for_labels(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:

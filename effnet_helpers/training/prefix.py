@@ -8,6 +8,7 @@ from effnet_helpers import machine
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.models import block_names, block_of, count_multiply_adds, last_layer_below
 from effnet_helpers.runtime import keras
+from effnet_helpers.training.features import check_views
 
 BACKWARD = 2
 """A backward pass takes about twice the multiplications of a forward pass: one for the inputs, one for the weights."""
@@ -59,17 +60,12 @@ def plan_prefix(
         epochs: How many passes are planned.
         augment: Arguments of `preprocessing.augment`, or None if images do not change; then one version is enough.
         views: How many versions of each image to keep at most.
-        budget_gb: What the kept activations may take on disk; half of what is free by default. They are files that the
-            operating system keeps in memory as far as there is room.
-
-    Returns:
-        The `Plan`.
+        budget_gb: What the kept activations may take on disk; half of what is free by default.
 
     Raises:
         ValueError: If no block is trainable, or `views` is no whole number from 1 up.
     """
-    if isinstance(views, bool) or not isinstance(views, int) or views < 1:
-        raise ValueError(f"views must be a whole number, 1 or more. Received: {views!r}")
+    check_views(views)
     block = lowest_trainable_block(model)
     budget_gb = machine.free_cache_gb() / 2 if budget_gb is None else budget_gb
     if block == block_names(model)[0]:
@@ -87,7 +83,7 @@ def plan_prefix(
 
 def lowest_trainable_block(model: keras.Model) -> str:
     """The first block from the input with anything that trains; a `ValueError` says so where there is none."""
-    for layer in model.layers:
-        if block_of(layer) and layer.trainable_weights:
-            return block_of(layer)
-    raise ValueError("No block is trainable, so there is nothing to fine-tune. Call `models.unfreeze_blocks` first.")
+    block = next((block_of(layer) for layer in model.layers if block_of(layer) and layer.trainable_weights), None)
+    if block is None:
+        raise ValueError("No block is trainable: there is nothing to fine-tune. Call `models.unfreeze_blocks` first.")
+    return block

@@ -1,8 +1,7 @@
 """A head that judges every region of an image by itself: for flaws that are small and labels that are few.
 
-`models.add_head` averages each feature over the image before it decides, and in the average a small flaw is lost. Here
-each region is scored first, and the scores are pooled so that the highest count most. Nobody says where the flaw is;
-that an image with one must have a region that looks like one is known as multiple-instance learning.
+In the average that `models.add_head` takes over the image a small flaw is lost. Here each region is scored first, and
+the scores are pooled so that the highest count most (multiple-instance learning: nobody says where the flaw is).
 """
 
 import math
@@ -29,8 +28,7 @@ def add_region_head(
 
     The pooled score of a class is log(mean(exp(sharpness * scores))) / sharpness over all regions (Pinheiro and
     Collobert, arXiv 1411.6228): close to the mean of the scores where sharpness is small, to their maximum where it is
-    large. With a sharp pooling only one region of each image learns, the wrong one at first, and some trainings never
-    get beyond that.
+    large. With a sharp pooling only one region of each image learns, at first the wrong one.
 
     Args:
         backbone: A backbone, or the prefix of `models.split_at_block`, whose regions are smaller the earlier it ends.
@@ -40,8 +38,8 @@ def add_region_head(
         sharpness: Of the pooling, above 0.
 
     Returns:
-        One flat model from pixels (batch, height, width, 3) in [0, 255] to probabilities (batch, num_classes), of stock
-        layers and operations. It shares its layers with `backbone`.
+        One flat model from pixels to probabilities (batch, num_classes), of stock layers and operations. It shares its
+        layers with `backbone`.
 
     Raises:
         ValueError: If `num_classes` is below 2 or `sharpness` is not above 0.
@@ -105,9 +103,9 @@ def fit_region_head(
 ) -> list[float]:
     """Trains a region head on cached features, for a fixed number of steps, since few labels leave none to stop by.
 
-    Some trainings get stuck with the wrong regions and learn their images by heart instead. They end with a higher
-    training loss, so the head is trained from several starts, and the one with the lowest loss is kept. The recipe was
-    chosen on draws of the simulated textile images other than those that are scored.
+    Trainings that get stuck with the wrong regions end with a higher training loss, so the head is trained from several
+    starts, and the one with the lowest loss is kept. The recipe was chosen on draws of the simulated textile images
+    other than those that are scored.
 
     Args:
         model: A backbone with a head of `add_region_head`. Its backbone is frozen here; its head is overwritten.
@@ -128,8 +126,7 @@ def fit_region_head(
     if steps < PARTS or tries < 1:
         raise ValueError(f"steps is {PARTS} or more, tries 1 or more. Received: {steps=}, {tries=}")
     freeze_backbone(model)
-    last = [layer for layer in model.layers if block_of(layer)][-1]
-    prefix, head = split_after(model, last.name)
+    prefix, head = split_after(model, [layer.name for layer in model.layers if block_of(layer)][-1])
     features = extract_features(prefix, dataset, ["train"])["train"]
     whitened = whitening(features.values)
     losses, found = [], []

@@ -66,10 +66,10 @@ def solve_head(
         model: A backbone with a head of `models.add_head`. Its backbone is frozen here; its head is overwritten.
         dataset: Images and labels; "train" is learned from, "val" picks the strength.
         strengths: Values to try, of scikit-learn's `LogisticRegression(C=…)`.
-        views: How many times each training image is shown; with more than 1, all but the first time augmented.
+        views: How many times each training image is shown, all but the first time augmented.
         augment: Arguments of `preprocessing.augment`, needed for more than one view.
         balance: "class_weights", or None to treat all images alike.
-        batch_size: Images at a time while features are computed; it does not change the result.
+        batch_size: Images at a time while features are computed.
         seed: Of the augmentation.
 
     Returns:
@@ -92,17 +92,13 @@ def solve_head(
     mean, variance = values.mean(axis=0, dtype="float64"), values.var(axis=0, dtype="float64")
     scale = np.sqrt(variance + norm.epsilon)
     inputs, val_inputs = (((part - mean) / scale).astype("float32") for part in (values, val.values))
-    solutions, losses = [], []
-    weight = "balanced" if balance else None
-    for strength in strengths:
-        solution = LogisticRegression(C=strength, class_weight=weight, max_iter=1000, tol=1e-3)
-        solutions.append(solution.fit(inputs, train.labels))
-        losses.append(log_loss(val.labels, solution.predict_proba(val_inputs), labels=solution.classes_))
+    options = {"class_weight": "balanced" if balance else None, "max_iter": 1000, "tol": 1e-3}
+    solutions = [LogisticRegression(C=strength, **options).fit(inputs, train.labels) for strength in strengths]
+    losses = [log_loss(val.labels, each.predict_proba(val_inputs), labels=each.classes_) for each in solutions]
     best = solutions[int(np.argmin(losses))]
     norm.set_weights([np.ones_like(mean), np.zeros_like(mean), mean, variance])
     dense.set_weights(_softmax_weights(best, dense.units))
-    seconds = time.perf_counter() - started
-    accuracy = float(best.score(val_inputs, val.labels))
+    seconds, accuracy = time.perf_counter() - started, float(best.score(val_inputs, val.labels))
     reused = train.reused and val.reused
     return Solved(best.C, tuple(losses), accuracy, seconds, train.seconds + val.seconds, reused)
 
