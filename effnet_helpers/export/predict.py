@@ -193,7 +193,7 @@ def read_pixels(card: ModelCard, path: str | os.PathLike) -> np.ndarray:
     Raises:
         ValueError: If there is no such file, or it cannot be read as a picture.
     """
-    return preprocessing.read_resized(path, card.image_size, card.resize_mode)
+    return preprocessing.read_resized(path, card.image_size, card.resize_mode, card.bits)
 
 
 def _tables(
