@@ -16,13 +16,7 @@ TEMPLATES = PackageLoader("effnet_helpers.course")
 
 
 def write_page(outcome: Outcome, folder: Path, notebooks_dir: Path) -> None:
-    """Writes an executed notebook as an HTML page.
-
-    Args:
-        outcome: What came of the notebook.
-        folder: Where the page is written.
-        notebooks_dir: The folder that relative links to pictures in the notebook's Markdown start from.
-    """
+    """Writes an executed notebook as an HTML page; relative links to pictures in it start from `notebooks_dir`."""
     exporter = HTMLExporter(extra_loaders=[TEMPLATES], template_file="offline.html.j2", embed_images=True)
     resources = {"metadata": {"name": outcome.notebook, "path": str(notebooks_dir)}}
     page, _ = exporter.from_notebook_node(outcome.executed, resources=resources)
@@ -34,7 +28,6 @@ def write_index(folder: Path, profile: str, outcomes: Sequence[Outcome], closing
     """Writes the page with the run's table, a row and a link for each notebook."""
     environment = Environment(loader=TEMPLATES, autoescape=True, trim_blocks=True)
     environment.filters |= {"duration": duration, "main_figures": main_figures}
-    page = environment.get_template("run.html.j2").render(
-        run=folder.name, profile=profile, outcomes=outcomes, closing_line=closing_line
-    )
+    contents = {"run": folder.name, "profile": profile, "outcomes": outcomes, "closing_line": closing_line}
+    page = environment.get_template("run.html.j2").render(contents)
     (folder / "index.html").write_text(page, encoding="utf-8")

@@ -41,10 +41,10 @@ def notebooks(root: Path) -> list[Path]:
 
 
 def select(paths: list[Path], names: Iterable[str]) -> list[Path]:
-    """Picks notebooks by number (`4`, `04`), by the start of their name (`04_head`) or of their slug (`head`).
+    """Picks notebooks or sources by number (`4`, `04`), by the start of their name (`04_head`) or slug (`head`).
 
     Args:
-        paths: The notebooks or sources to choose from.
+        paths: Those to choose from.
         names: What was asked for; nothing means all.
 
     Returns:

@@ -64,8 +64,8 @@ def run_all(
     """Works through notebooks with progress and a closing table; one that fails does not stop the others.
 
     Args:
-        work: What to do, by the name to show. If several run side by side, the last ones begin: later lessons take
-            longer, and beside the end of what was begun last nothing else runs.
+        work: What to do, by the name to show. Side by side the last ones begin: later lessons take longer, and beside
+            the end of what was begun last nothing else runs.
         console: Where progress is shown.
         at_once: How many run side by side.
         report: Is told, whenever a notebook has ended, what came of all that have.
@@ -140,22 +140,18 @@ def run_series(
     for source in build.sources(root):
         if build.built_path(source) in chosen and (difference := build.out_of_step(source)):
             console.print(f"Note: {difference}. Running it as it is; `make notebooks` rebuilds it.", markup=False)
-    ran_on, work, folders = versions(root), {}, {}  # the last two by label
-
-    def outcomes_in(folder: Path, outcomes: dict[str, Outcome]) -> list[Outcome]:
-        return [outcome for label, outcome in outcomes.items() if folders[label] == folder]
-
+    ran_on, work, labels_of = versions(root), {}, {}  # what to do by label, labels by folder
     for name, given in plans.items():
         folder = new_run_dir(root, name)
         _write_json(folder / "parameters.json", {"profile": profile, "notebooks": profiles.in_effect(chosen, given)})
-        for path in chosen:
-            label = path.stem if len(plans) == 1 else f"{folder.name} {path.stem}"
-            work[label] = functools.partial(_run_one, path, folder, given[path.stem])
-            folders[label] = folder
+        prefix = f"{folder.name} " if len(plans) > 1 else ""
+        todo = {f"{prefix}{path.stem}": functools.partial(_run_one, path, folder, given[path.stem]) for path in chosen}
+        work |= todo
+        labels_of[folder] = todo.keys()
 
     def report(outcomes: dict[str, Outcome], effort: Effort) -> None:
-        for folder in set(folders.values()):
-            those = outcomes_in(folder, outcomes)
+        for folder, labels in labels_of.items():
+            those = [outcomes[label] for label in labels if label in outcomes]
             write_index(folder, profile, those, str(effort))
             _write_json(folder / "metrics.json", {outcome.notebook: outcome.metrics() for outcome in those})
             _write_json(folder / "versions.json", ran_on | {"run": asdict(effort)})
@@ -163,9 +159,9 @@ def run_series(
     try:
         outcomes = run_all(work, console, at_once or side_by_side(), report)
     finally:
-        for folder in dict.fromkeys(folders.values()):
+        for folder in labels_of:
             console.print(f"Open {folder / 'index.html'}", soft_wrap=True, markup=False, highlight=False)
-    return [outcomes_in(folder, outcomes) for folder in dict.fromkeys(folders.values())]
+    return [[outcomes[label] for label in labels] for labels in labels_of.values()]
 
 
 def new_run_dir(root: Path, name: str) -> Path:
