@@ -51,10 +51,8 @@ class Report:
 
     def __str__(self) -> str:
         low, high = self.interval
-        return (
-            f"{100 * self.accuracy:.1f} % of {len(self.labels):,} right "
-            f"(95 % interval {100 * low:.1f}–{100 * high:.1f} %)"
-        )
+        share = f"{100 * self.accuracy:.1f} % of {len(self.labels):,} right"
+        return f"{share} (95 % interval {100 * low:.1f}–{100 * high:.1f} %)"
 
     def one_against_rest(self, class_name: str) -> float:
         """The share of images that are rightly called this class or rightly called anything else, in [0, 1].
@@ -122,9 +120,9 @@ def report_from_probabilities(probabilities: np.ndarray, labels: np.ndarray, cla
         raise ValueError(f"Labels must lie in 0 to {count - 1}. Received: {labels.min()} to {labels.max()}")
     sums = probabilities.sum(axis=1)
     if not (np.all(probabilities >= 0) and np.allclose(sums, 1.0, atol=0.01)):
+        values = f"values from {probabilities.min():.4g} to {probabilities.max():.4g}"
         raise ValueError(
-            "Each row must hold probabilities that add up to 1; apply softmax to logits first. "
-            f"Received: values from {probabilities.min():.4g} to {probabilities.max():.4g}, "
+            f"Each row must hold probabilities that add up to 1; apply softmax to logits first. Received: {values}, "
             f"sums from {sums.min():.4g} to {sums.max():.4g}"
         )
     predicted = probabilities.argmax(axis=1)

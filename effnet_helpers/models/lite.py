@@ -22,16 +22,9 @@ def build_lite(
 ) -> keras.Model:
     """Builds an EfficientNet-Lite network with random weights.
 
-    Args:
-        variant: One of Lite0–Lite4.
-        include_top: Whether to end in pooling, dropout and a softmax over `num_classes`, or in the last feature map.
-        image_size: Side of the square input in pixels.
-        drop_connect_rate: Of stochastic depth, as in `build_backbone`.
-        num_classes: Width of the softmax.
-
     Returns:
         A flat model from float pixels (batch, image_size, image_size, 3) in [0, 255] to probabilities
-        (batch, num_classes) or to the feature map (batch, height, width, 1280).
+        (batch, num_classes) or, without `include_top`, to the feature map (batch, height, width, 1280).
     """
     inputs = keras.Input((image_size, image_size, 3))
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(inputs)

