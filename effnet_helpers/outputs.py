@@ -11,20 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-SOFTWARE = "effnet-helpers"
-"""What a contact sheet says in its PNG text `Software`."""
-
+SOFTWARE = "effnet-helpers"  # what a contact sheet says in its PNG text `Software`
 LONGEST_HEADER = 2**20  # bytes: that of a table of predictions names every class
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of output.
-
-    Attributes:
-        noun: What to call it, such as "a table of predictions".
-        is_own: Says of what is at a path whether this package wrote it as this kind of output.
-    """
+    """A kind of output, such as "a table of predictions", and what tells whether one is at a path."""
 
     noun: str
     is_own: Callable[[Path], bool]
@@ -42,10 +35,9 @@ def check_free(kind: Kind, *paths: Path) -> None:
     """
     there = [path for path in paths if os.path.lexists(path)]
     if there and (any(path.is_symlink() for path in there) or not kind.is_own(paths[0])):
-        raise ValueError(
-            f"{' and '.join(path.name for path in there)} was not written by this package as {kind.noun}, so it stays. "
-            f"Take another name. Received: {str(paths[0])!r}"
-        )
+        named = " and ".join(path.name for path in there)
+        reason = f"{named} was not written by this package as {kind.noun}, so it stays"
+        raise ValueError(f"{reason}. Take another name. Received: {str(paths[0])!r}")
 
 
 @contextmanager

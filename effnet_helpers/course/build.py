@@ -50,11 +50,7 @@ def from_source(source: Path) -> NotebookNode:
 
 
 def out_of_step(source: Path) -> str | None:
-    """Compares a built notebook with its source: cells, order, text and tags.
-
-    Returns:
-        None if they agree, else one sentence that says where they differ first.
-    """
+    """Says in one sentence where a built notebook and its source differ first in cells, text or tags; else None."""
     path = built_path(source)
     if not path.exists():
         return f"{path.name} has not been built"

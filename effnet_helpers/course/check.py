@@ -20,7 +20,7 @@ def needs(root: Path, profile: str) -> tuple[list[tuple[str, bool]], list[str]]:
 
     Args:
         root: The checkout. Without one only the quick profile is known, whose weights and data are packages.
-        profile: `quick`, or the name of a file in `notebooks/profiles/`.
+        profile: See `profiles.resolve`.
 
     Raises:
         CourseError: If there is no such profile, or no checkout to read it from.

@@ -37,9 +37,6 @@ class Kernels:
 
     They work side by side, except while one of them measures time: its turn begins when all others have ended theirs,
     and none of them begins another until it is over.
-
-    Attributes:
-        stopped: Whether `stop` was called.
     """
 
     def __init__(self) -> None:

@@ -213,11 +213,7 @@ def _quantize_onnx(path: Path, representative: np.ndarray) -> None:
 
 @contextlib.contextmanager
 def quiet_converters() -> Iterator[None]:
-    """Keeps the remarks of converters to themselves; errors pass, as exceptions and on standard error.
-
-    They print the signatures of what they convert, log that TensorFlow 1 is old, and warn that no range was given for
-    inputs which are to stay float32.
-    """
+    """Keeps the remarks of converters to themselves, on standard output too; errors still pass."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     nowhere, lines = contextlib.redirect_stdout(io.StringIO()), filtered_stderr(CONVERTER_LINES)

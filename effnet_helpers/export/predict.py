@@ -1,7 +1,7 @@
 """Say what is on pictures: files, folders or archives in, a table with a row for each file out.
 
-A file that cannot be read gets a row that says why. Memory does not grow with the number of files: pictures are read
-batch by batch, one batch ahead of the model, and `predict_to_csv` keeps no table.
+Memory does not grow with the number of files: pictures are read batch by batch, one batch ahead of the model, and
+`predict_to_csv` keeps no table.
 """
 
 from __future__ import annotations
@@ -44,9 +44,8 @@ class Found:
     Attributes:
         files: Where each can be read.
         names: What to call each: its path as it was given, or within the folder or archive that was given.
-        others: `(name, reason)` of what was passed over and may be a picture: by its content though not by its name,
-            because it could not be unpacked safely, or because an earlier prediction wrote it. Hidden files and files
-            of other kinds are not among them.
+        others: `(name, reason)` of what was passed over and may be a picture, hidden files and other kinds apart:
+            because it could not be unpacked safely, say, or because an earlier prediction wrote it.
     """
 
     files: tuple[Path, ...]

@@ -54,8 +54,7 @@ class Runner:
     probabilities (images, classes).
 
     Attributes:
-        input_shape: Of what the file takes, with None where any size will do.
-        output_shape: Of what it gives.
+        input_shape: Of what the file takes, with None where any size will do; `output_shape` likewise.
         answer: The runtime's own call, for one image.
     """
 
@@ -77,11 +76,7 @@ class Runner:
 
 
 def why_unavailable(format: str) -> str | None:
-    """Says what to install before a format can be used, or None if all it needs is there.
-
-    Args:
-        format: A key of `FORMATS`.
-    """
+    """Says what to install before a format, a key of `FORMATS`, can be used; None if all it needs is there."""
     missing = ", ".join(name for name in FORMATS[format].packages if importlib.util.find_spec(name) is None)
     cure = f'Install them with: pip install -c constraints.txt -e ".[{format}]"'
     return f"The format {format!r} needs packages that are not installed: {missing}. {cure}" if missing else None
@@ -92,8 +87,8 @@ def runner(path: str | Path, threads: int | None = None) -> Runner:
 
     Args:
         path: What `export.export` wrote: a `.tflite` file, an `.onnx` file, or the folder of a SavedModel.
-        threads: How many LiteRT and ONNX Runtime may use; by default as many as there are usable cores. TensorFlow
-            has one pool of threads for the whole process, which this does not change.
+        threads: How many LiteRT and ONNX Runtime may use; by default one a usable core. TensorFlow has one pool for the
+            whole process, which this does not change.
 
     Returns:
         A `Runner`, to be called with images.

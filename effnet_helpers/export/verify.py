@@ -23,7 +23,6 @@ class Parity:
     """How the answers of an exported model compare with Keras'.
 
     Attributes:
-        images: How many were compared.
         largest_difference: In any probability.
         agreement: Share of the images for which both name the same class, in [0, 1].
     """
