@@ -47,7 +47,7 @@ def test_a_folder_beside_splits_is_named_and_no_class(tmp_path, beside):
     assert listing.class_names == ("a", "b")
     assert {entry.split for entry in listing.entries} == {"train", "val", "test"}
     (other,) = listing.passed_over
-    assert (other.name, other.trait, other.reason) == (beside, "no_class", "no class: a folder with 4 files")
+    assert (other.name, other.trait, other.reason) == (beside, "no_class", "unused folder, 4 files in it")
 
 
 def test_splits_within_folders_of_the_same_name_are_entered(tmp_path):
@@ -103,7 +103,7 @@ def test_what_systems_leave_behind_is_no_data_and_counted(tmp_path):
     assert fates(listing) == dict.fromkeys((*tops, "dog/Thumbs.db"), "hidden")
     reasons = {other.name: other.reason for other in listing.passed_over}
     assert reasons["cat/@eaDir"] == "hidden folder, 2 files in it"
-    assert reasons["#recycle"] == "hidden: a folder with 2 files"
+    assert reasons["#recycle"] == "hidden folder, 2 files in it"
 
 
 # folders in folders, files beside them, names that say nothing

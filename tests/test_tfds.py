@@ -408,6 +408,15 @@ def test_the_size_of_a_set_with_many_configurations_is_a_bound(place, monkeypatc
     assert "tfds build imagenette/160px-v2" in str(raised.value)
 
 
+def test_what_was_still_arriving_is_no_archive(place, monkeypatch):
+    arriving = place / "downloads" / "tf_flowers" / "x.tmp.1" / "flower_photos.tgz"
+    arriving.parent.mkdir(parents=True)
+    arriving.write_bytes(b"half")
+    monkeypatch.setattr(machine, "why_unreachable", lambda url: "no network")
+    with pytest.raises(data.NotPreparedError, match="no network"):
+        tfds.list_tfds("tf_flowers")
+
+
 def test_a_damaged_download_is_said_with_the_folder_to_delete(place):
     with downloaded("tf_flowers", place, mini_tfds.tf_flowers_archives()):
         (archive,) = (place / "downloads" / "tf_flowers").glob("*.tgz")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from effnet_helpers import outputs
-from effnet_helpers.data.listing import Entry, Listing
+from effnet_helpers.data.listing import Entry, Listing, nfc
 from effnet_helpers.data.load import FEWEST_IMAGES, alike_names, copies_in_other_splits
 from effnet_helpers.data.scan import Scanned, printable, scan
 from effnet_helpers.data.similar import similar_pairs
@@ -150,7 +150,7 @@ def audit(spec: str | os.PathLike, *, progress: Callable[[int, int], None] | Non
         ValueError: If there is nothing there that could be listed.
     """
     listing = list_files(spec_of_path(spec))
-    entries = sorted(listing.entries, key=lambda entry: entry.name)
+    entries = sorted(listing.entries, key=lambda entry: nfc(entry.name))
     told = (lambda done: progress(done, len(entries))) if progress else None
     scanned = list(scan(listing.root, [entry.name for entry in entries], told))
     readable = [(entry, file) for entry, file in zip(entries, scanned, strict=True) if not file.problem]
@@ -180,6 +180,10 @@ def _finding(kind: str, file: str, detail: str = "", class_name: str = "", split
     return {"severity": severity, "finding": kind, **columns, "cure": cure}
 
 
+def _on(entry: Entry, kind: str, detail: str) -> dict[str, str]:
+    return _finding(kind, entry.name, detail, entry.class_name, entry.split)
+
+
 def _passed_over(listing: Listing) -> Iterator[dict[str, str]]:
     for other in listing.passed_over:
         yield _finding(other.trait, other.name, f"passed over: {other.reason}")
@@ -195,10 +199,9 @@ def _single_files(entries: list[Entry], scanned: list[Scanned]) -> Iterator[dict
                 detail = f"{file.size[0]} × {file.size[1]} pixels"
             if trait == "bits16":
                 detail = f"scaled from the {depth} bits that the whole set uses"
-            yield _finding(trait, entry.name, detail, entry.class_name, entry.split)
+            yield _on(entry, trait, detail)
         if 0 < file.bits <= depth - 3:
-            detail = f"uses {file.bits} of the {depth} bits that the brightest picture uses, so it becomes dark"
-            yield _finding("dim16", entry.name, detail, entry.class_name, entry.split)
+            yield _on(entry, "dim16", f"uses {file.bits} of the {depth} bits of the brightest picture: it becomes dark")
 
 
 def _copies(readable: list[tuple[Entry, Scanned]], left_out: set[str]) -> Iterator[dict[str, str]]:
@@ -206,19 +209,16 @@ def _copies(readable: list[tuple[Entry, Scanned]], left_out: set[str]) -> Iterat
     for entry, file in readable:
         by_digest[file.digest].append(entry)
     for copies in by_digest.values():
-        classes, splits = _grouped(copies, "class_name"), _grouped(copies, "split")
+        by_class, by_split = _grouped(copies, "class_name"), _grouped(copies, "split")
         for entry in copies:
             fate = "left out: " if entry.name in left_out else ""
-            for kind, groups, own in (
-                ("duplicate_across_classes", classes, entry.class_name),
-                ("duplicate_across_splits", splits, entry.split),
-            ):
-                if count := len(copies) - len(groups[own]):
-                    other = next(members[0] for value, members in groups.items() if value != own)
-                    yield _copy(kind, entry, other, count, fate if groups is splits else "")
-            beside = classes[entry.class_name]
-            if len(beside) > 1:
-                yield _copy("duplicate", entry, beside[1] if beside[0] is entry else beside[0], len(beside) - 1)
+            if len(by_class) > 1:
+                yield _on(entry, "duplicate_across_classes", _same_as(by_class, entry.class_name, len(copies)))
+            if len(by_split) > 1:
+                yield _on(entry, "duplicate_across_splits", fate + _same_as(by_split, entry.split, len(copies)))
+            if len(beside := by_class[entry.class_name]) > 1:
+                other = beside[beside[0] is entry]
+                yield _on(entry, "duplicate", _same_as({None: [other]}, entry.class_name, len(beside)))
 
 
 def _grouped(entries: list[Entry], attribute: str) -> dict[str | None, list[Entry]]:
@@ -228,9 +228,11 @@ def _grouped(entries: list[Entry], attribute: str) -> dict[str | None, list[Entr
     return groups
 
 
-def _copy(kind: str, entry: Entry, other: Entry, count: int, fate: str = "") -> dict[str, str]:
-    more = f" and {count - 1} more" if count > 1 else ""
-    return _finding(kind, entry.name, f"{fate}the same as {other.name}{more}", entry.class_name, entry.split)
+def _same_as(groups: dict[str | None, list[Entry]], own: str | None, total: int) -> str:
+    """Names the first copy in another group, and says how many of the total are in others."""
+    first = next(members[0] for group, members in groups.items() if group != own)
+    more = total - len(groups.get(own, [first])) - 1
+    return f"the same as {first.name}" + (f" and {more} more" if more else "")
 
 
 def _similar(readable: list[tuple[Entry, Scanned]]) -> Iterator[dict[str, str]]:
@@ -240,8 +242,7 @@ def _similar(readable: list[tuple[Entry, Scanned]]) -> Iterator[dict[str, str]]:
     different = [(entry, file) for entry, file in once.values() if file.look is not None]
     for position, nearest, bits in similar_pairs([file.look for _, file in different]):
         entry, other = different[position][0], different[nearest][0]
-        detail = f"looks like {other.name} ({bits} of 64 bits differ)"
-        yield _finding("near_duplicate", entry.name, detail, entry.class_name, entry.split)
+        yield _on(entry, "near_duplicate", f"looks like {other.name} ({bits} of 64 bits differ)")
 
 
 def _classes(listing: Listing, usable: list[Entry]) -> Iterator[dict[str, str]]:
@@ -251,7 +252,10 @@ def _classes(listing: Listing, usable: list[Entry]) -> Iterator[dict[str, str]]:
     largest = max(counts.values(), default=0)
     for names in alike_names(listing.class_names):
         yield _finding("alike_classes", "", f"{names}", names[0])
+    listed = {entry.class_name for entry in listing.entries}
     for name in listing.class_names:
+        if listing.may_lack_classes and name not in listed:
+            continue
         count, split = counts[name], "train" if has_splits else None
         detail = f"{count} readable pictures; the largest class has {largest}"
         if count == 0:

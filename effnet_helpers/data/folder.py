@@ -185,7 +185,7 @@ def _unused(root: Path, parent: Path, used: Iterable[Path]) -> Iterator[PassedOv
     for child in sorted(set(parent.iterdir()) - set(used)):
         trait, reason = ("hidden", "hidden") if is_hidden(child.name) else ("no_class", "not in the folder of a class")
         if child.is_dir():
-            reason = f"{'hidden' if trait == 'hidden' else 'no class'}: a folder with {count_files(child)} files"
+            reason = f"{'hidden' if trait == 'hidden' else 'unused'} folder, {count_files(child)} files in it"
         yield PassedOver(child.relative_to(root).as_posix(), trait, reason)
 
 

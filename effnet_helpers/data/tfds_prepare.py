@@ -40,7 +40,7 @@ def prepare(builder: Any) -> None:
         return
     infos = builder.url_infos or {}
     by_hand = [_manual_dir(builder) / info.filename for info in infos.values() if info.filename]
-    is_there = _has_files(_downloads(builder)) or any(map(Path.exists, by_hand)) or _instructions(builder)
+    is_there = _has_archives(_downloads(builder)) or any(map(Path.exists, by_hand)) or _instructions(builder)
     problem = machine.why_unreachable(next(iter(infos))) if infos and not is_there else ""
     if not problem:
         print(f"{builder.name}: preparing it in {_shown(builder.data_path)}, once", flush=True)
@@ -76,7 +76,7 @@ def _explanation(builder: Any, problem: str) -> str:
         lines = [f"It must be downloaded by hand; here, manual_dir is {_shown(_manual_dir(builder))}"]
         lines += [f"    {line.strip()}" for line in instructions.splitlines()]
         first = "place these files there and run this again"
-    elif _has_files(_downloads(builder)):
+    elif _has_archives(_downloads(builder)):
         lines = [f"If what was downloaded is damaged, delete it: {_shown(_downloads(builder))}"]
     return "\n".join([
         f"{builder.name!r} is not on this computer and could not be prepared ({problem}).",
@@ -97,8 +97,8 @@ def _downloads(builder: Any) -> Path:
     return Path(builder.data_dir_root) / "downloads" / builder.name
 
 
-def _has_files(folder: Path) -> bool:
-    return any(path.is_file() for path in folder.rglob("*"))
+def _has_archives(folder: Path) -> bool:
+    return any(path.is_file() for path in folder.glob("*"))  # what is still arriving lies in folders
 
 
 def _manual_dir(builder: Any) -> Path:
