@@ -1,7 +1,6 @@
 """What a frozen network says about a data set, computed once and kept under a key of everything it depends on.
 
-A frozen prefix gives the same activations for an image in every epoch, so they need to be computed once: at the pooling
-layer they are the features that a head is trained on, at a block's boundary they are where fine-tuning starts from.
+At the pooling layer these are the features that a head is trained on; at a block's boundary fine-tuning starts there.
 """
 
 from __future__ import annotations
@@ -109,13 +108,9 @@ def extract_features(
             seed_of_view = int(np.random.SeedSequence([seed, view]).generate_state(1)[0])
             options = {"augment": dict(augment), "seed": seed_of_view} if view else {}
             parts.append(_find_or_compute(network, dataset, split, batch_size, options, key))
-        values = [values for values, _ in parts]
-        found[split] = Features(
-            values[0] if len(values) == 1 else Stack(values),
-            np.tile(dataset.labels(split), len(values)),
-            time.perf_counter() - started,
-            all(reused for _, reused in parts),
-        )
+        arrays, reused = zip(*parts, strict=True)
+        values, labels = arrays[0] if len(arrays) == 1 else Stack(arrays), np.tile(dataset.labels(split), len(arrays))
+        found[split] = Features(values, labels, time.perf_counter() - started, all(reused))
     return found
 
 

@@ -16,7 +16,6 @@ from sklearn.decomposition import PCA
 
 FLOOR = 1e-3
 """Of the largest variance: what is added to each before dividing by it, since next to no variance is mostly noise."""
-
 PARTS = 10
 """The loss that `fit_region_head` goes by is the mean over the last of so many parts of a training."""
 
