@@ -77,18 +77,9 @@ def model(images):
 def done(tmp_path_factory, model, images):
     """This classifier in every format and precision."""
     folder, representative = tmp_path_factory.mktemp("exports"), images["train"]
-    return {
-        (format, precision): export.export(
-            model,
-            folder / f"{precision}{export.FORMATS[format].suffix}",
-            card=CARD,
-            images=images["test"],
-            format=format,
-            precision=precision,
-            representative=representative,
-        )
-        for format, precision in PATHS
-    }
+    given = {"card": CARD, "images": images["test"], "representative": representative}
+    paths = {pair: folder / f"{pair[1]}{export.FORMATS[pair[0]].suffix}" for pair in PATHS}
+    return {pair: export.export(model, paths[pair], format=pair[0], precision=pair[1], **given) for pair in PATHS}
 
 
 @pytest.fixture
@@ -124,10 +115,8 @@ def test_an_opened_classifier_answers_and_brings_its_contract(done, model, image
     predict, card = export.open_classifier(one.path)
     np.testing.assert_allclose(predict(images["test"]), model.predict(images["test"], verbose=0), atol=1e-5)
     batch = 1 if format == "litert" else None
-    assert (card.class_names, card.image_size, card.resize_mode, card.pixel_range) == (
-        *(CARD.class_names, SIZE, "crop"),
-        (0, 255),
-    )
+    assert (card.class_names, card.image_size, card.resize_mode) == (CARD.class_names, SIZE, "crop")
+    assert card.pixel_range == (0, 255)
     assert (card.format, card.precision) == (format, "float32")
     assert card.input == {"name": "pixels", "dtype": "float32", "shape": [batch, SIZE, SIZE, 3]}
     assert card.output == {"name": "probabilities", "dtype": "float32", "shape": [batch, 3]}
@@ -223,27 +212,15 @@ def test_answers_that_are_no_numbers_are_refused(exported, model, tmp_path):
     ("changed", "message"),
     [
         ({"format": "coreml"}, "format: expected litert or onnx or saved_model. Received: 'coreml'"),
-        (
-            {"format": "saved_model", "precision": "int8"},
-            "of saved_model: expected float32. Received: 'int8'",
-        ),
+        ({"format": "saved_model", "precision": "int8"}, "of saved_model: expected float32. Received: 'int8'"),
         ({"precision": "int4"}, "precision of litert: expected float32 or float16 or int8. Received: 'int4'"),
-        (
-            {"precision": "int8", "representative": None},
-            "images, from which int8 takes .* Received: None",
-        ),
+        ({"precision": "int8", "representative": None}, "images, from which int8 takes .* Received: None"),
         ({"path": "model.onnx"}, "path of litert: expected the ending .tflite. Received: 'model.onnx'"),
         ({"format": "saved_model", "path": "model.tflite"}, "expected the name of a folder, without ending"),
-        (
-            {"images": np.zeros((2, 64, 64, 3))},
-            r"images: .* of shape \(32, 32, 3\) each. Rec",
-        ),
+        ({"images": np.zeros((2, 64, 64, 3))}, r"images: .* of shape \(32, 32, 3\) each. Rec"),
         ({"images": np.zeros((0, SIZE, SIZE, 3))}, "images: expected at least one image"),
         ({"representative": np.zeros((SIZE, SIZE, 3))}, "representative: .* pixels of shape"),
-        (
-            {"card": ModelCard(("a", "b"), SIZE, "crop", "Lite0", "none")},
-            "card: expected 32 pixels and 3 classes",
-        ),
+        ({"card": ModelCard(("a", "b"), SIZE, "crop", "Lite0", "none")}, "card: expected 32 pixels and 3 classes"),
     ],
 )
 def test_a_request_that_cannot_work_says_why(changed, message, model, images):

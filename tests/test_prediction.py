@@ -23,11 +23,7 @@ CLASSES = ("birds", "cats", "dogs, large")
 SIZE = 32
 GOLDEN = ROOT / "tests" / "golden" / "0.1.0"  # one model, saved and in every format
 SAVED, *EXPORTED = (GOLDEN / name for name in ("classifier.keras", "exported.tflite", "exported.onnx", "exported"))
-
-
 CARD = ModelCard(CLASSES, SIZE, "crop", "Lite0", "none")
-
-
 EARLIER = "file,predicted,probability,p_cats,problem\n"
 
 
@@ -64,9 +60,6 @@ def photos(tmp_path):
 def effnet(*arguments):
     result = CliRunner().invoke(app, ["predict", *map(str, arguments)])
     return result.exit_code, result.output
-
-
-# --- pixels and probabilities -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["crop", "pad", "squash"])
@@ -128,9 +121,6 @@ def test_pictures_are_read_one_batch_ahead_and_no_further(photos, monkeypatch):
     assert len(done) == 30
 
 
-# --- what there is to predict -----------------------------------------------------------------------------------------
-
-
 def test_folders_archives_and_files_are_found_under_the_names_they_were_given(photos, tmp_path, monkeypatch):
     hostile.hostile_zip(tmp_path / "new.zip", bomb_bytes=1000)
     (photos / "notes.txt").write_text("no picture")
@@ -162,9 +152,6 @@ def test_what_is_not_there_or_empty_is_refused(tmp_path):
         prediction.find_pictures([tmp_path / "empty"])
     with pytest.raises(ValueError, match="at least one file"):
         prediction.predict_files(classify, CARD, [])
-
-
-# --- the table --------------------------------------------------------------------------------------------------------
 
 
 def test_the_csv_is_the_table_and_the_summary_counts_it(corpus, tmp_path):
@@ -207,9 +194,6 @@ def test_an_interrupted_run_leaves_the_earlier_table_and_nothing_else(photos, tm
         )
     assert out.read_text() == EARLIER
     assert os.listdir(out.parent) == ["predictions.csv"]
-
-
-# --- the command ------------------------------------------------------------------------------------------------------
 
 
 def test_the_command_writes_the_table_and_the_least_certain_pictures(photos, tmp_path):

@@ -25,10 +25,7 @@ KINDS_WITH_PATH = ("folder", "csv")
 
 
 def notebooks(root: Path) -> list[Path]:
-    """Returns the built notebooks of a checkout in the order of the series.
-
-    Args:
-        root: The checkout, or a folder in it.
+    """Returns the built notebooks of a checkout, or of the one that a folder is in, in the order of the series.
 
     Raises:
         CourseError: If there are none.

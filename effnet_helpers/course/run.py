@@ -168,7 +168,7 @@ def new_run_dir(root: Path, name: str) -> Path:
     """Creates `runs/<name>`, which may have several parts joined by `/`, and points `runs/latest` at it.
 
     Raises:
-        CourseError: If the name has other characters than those named in the message, or is taken.
+        CourseError: If the name has characters that it may not have, or is taken.
     """
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", name) or name == "latest":
         raise CourseError(f"The name of a run has letters, digits, '.', '_' and '-' only. Received: {name!r}")
