@@ -84,21 +84,27 @@ def list_table(path: str | os.PathLike) -> Listing:
         # Other bytes than UTF-8 may stand in a path: a data set writes the names that files have. pandas has no place
         # for them in its strings.
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            header, *rows = [cells for cells in csv.reader(lines, skipinitialspace=True) if cells]
-    except (OSError, ValueError, csv.Error) as error:  # a ValueError if there is no header
-        reason = getattr(error, "strerror", None) or error
+            reader = csv.reader(lines, skipinitialspace=True)
+            header = next(filter(None, reader))
+            place = [header.index(column) if column in header else len(header) for column in COLUMNS]
+            lengths, texts = [], []  # flat, so that Python's collector has no thousands of lists to look through
+            for cells in filter(None, reader):
+                lengths.append(len(cells))
+                texts += [cells[i] if i < min(len(cells), len(header)) else "" for i in place]
+    except (OSError, ValueError, csv.Error, StopIteration) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "it is empty"
         raise ValueError(f"The table cannot be read ({reason}). {EXPECTED_TABLE}. Received: {str(path)!r}") from None
     if not {"path", "label"} <= set(header) <= set(COLUMNS) or len(set(header)) < len(header):
         raise ValueError(f"{EXPECTED_TABLE}. Received: {', '.join(map(repr, header))} {where}")
-    table = [dict(zip(header, cells, strict=False)) for cells in rows]
+    if max(lengths, default=0) > len(header):
+        row = 2 + next(i for i, length in enumerate(lengths) if length > len(header))
+        raise ValueError(f"Row {row} has more cells than the header. {EXPECTED_TABLE}. Received: {str(path)!r}")
 
-    has_splits, as_on_disk = any(cells.get("split", "").strip() for cells in table), _names_on_disk(file.parent)
+    has_splits, as_on_disk = any(map(str.strip, texts[2::4])), _names_on_disk(file.parent)
     entries: list[Entry] = []
     row_of: dict[str, int] = {}
-    for row, cells in enumerate(table, start=2):
-        written, label, split, group = (cells.get(column, "") for column in COLUMNS)
-        if len(rows[row - 2]) > len(header):
-            raise ValueError(f"Row {row} has more cells than the header. {EXPECTED_TABLE}. Received: {where[3:]}")
+    columns = (texts[i::4] for i in range(4))
+    for row, (written, label, split, group) in enumerate(zip(*columns, strict=True), start=2):
         if not written.strip() or not label.strip():
             raise ValueError(f"Row {row} has no path or no label. Received: {written!r}, {label!r} {where}")
         name = as_on_disk(written)
