@@ -183,3 +183,11 @@ def test_a_model_of_another_keras_is_refused_with_both_versions(copied):
         r".*Install Keras 4\.2\.0, or save the model again with this one\.$",
     ):
         models.load(path)
+
+
+def test_a_path_that_cannot_be_saved_to_is_refused_before_training(tmp_path):
+    models.check_save_path(tmp_path / "new.keras")
+    (tmp_path / "mine.keras").write_text("something else")
+    for name, message in (("mine.keras", "so it stays"), ("model.h5", r"must end in '\.keras'")):
+        with pytest.raises(ValueError, match=message):
+            models.check_save_path(tmp_path / name)

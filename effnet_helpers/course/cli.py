@@ -191,11 +191,14 @@ def audit(
     out: Annotated[Path, typer.Option(help="The table of all findings to write; an earlier one is replaced.")] = AUDIT,
 ) -> None:
     """Reads every picture of a collection once: what cannot be used, is odd, is there twice. Changes nothing."""
+    from effnet_helpers import outputs
     from effnet_helpers.course.display import audit_table, count_progress
+    from effnet_helpers.data import TABLE_OF_FINDINGS
     from effnet_helpers.data import audit as audit_pictures
 
     console = Console()
     with _writing(out):
+        outputs.check_free(TABLE_OF_FINDINGS, out.expanduser().absolute())  # before minutes of reading
         with count_progress("reading", console) as progress:
             result = audit_pictures(path, progress=progress)
         out.parent.mkdir(parents=True, exist_ok=True)

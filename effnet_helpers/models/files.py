@@ -66,6 +66,12 @@ def save(
     return card
 
 
+def check_save_path(path: str | Path) -> None:
+    """Raises the ValueError that `save` would raise for a path, before there is anything to save."""
+    path = _keras_path(path)
+    outputs.check_free(SAVED_MODEL, path, path.with_suffix(".json"))
+
+
 def float32_copy(model: keras.Model, without: Sequence[str] = ()) -> keras.Model:
     """Copies a model with its weights, to compute in float32: mixed precision pays only on the GPU it was trained on.
 

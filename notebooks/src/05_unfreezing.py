@@ -72,7 +72,8 @@ seed: int = 0  # for the head, order of images and dropout
 
 # %%
 batch_size = training.use_device(batch_size)
-records.expect(not save_to or save_to.endswith(".keras"), "save_to", save_to, "a path that ends in .keras")
+if save_to:
+    models.check_save_path(save_to)
 records.expect(isinstance(epochs, int) and epochs >= 1, "epochs", epochs, "a whole number from 1 up")
 records.expect(0 < learning_rate < 1, "learning_rate", learning_rate, "a number between 0 and 1")
 records.expect(0 < trial_learning_rate < 1, "trial_learning_rate", trial_learning_rate, "a number between 0 and 1")

@@ -70,6 +70,7 @@ formats = [format for format in formats if export.why_unavailable(format) is Non
 runtime.set_seed(seed)
 temporary = tempfile.TemporaryDirectory()
 folder = Path(export_to or temporary.name)
+models.check_save_path(folder / "classifier.keras")
 options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed}
 images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
 
