@@ -5,6 +5,7 @@ import importlib
 import os
 import re
 
+from effnet_helpers import evaluation
 from effnet_helpers.course import ROOT
 from effnet_helpers.models import lite
 from effnet_helpers.variants import Variant
@@ -347,7 +348,7 @@ def test_both_sides_augment_with_the_same_strengths():
 
 
 def test_the_committed_curve_is_the_one_that_was_scored():
-    curve = pd.read_csv(command.OUT.with_name("few_labels.csv"))
+    curve = evaluation.measured("few_labels")
     scored = curve[(curve["method"] == "region head") & (curve["labels"] == few_labels.SCORED)]
     assert sorted(scored["draw"]) == list(range(5))
     ours = next(record.ours for record in read_records(command.OUT) if "ViT-L/14" in record.what)

@@ -46,6 +46,14 @@ def test_whitened_features_have_no_correlation_and_no_mean():
     assert np.cov(whitened.T)[0, 0] == pytest.approx(1, abs=0.01)
 
 
+def test_few_regions_are_whitened_by_as_many_components():
+    features = np.random.default_rng(0).normal(size=(1, 3, 3, 20))
+    kernel, bias = training.whitening(features)
+    assert kernel.shape == (20, 20) and np.isfinite(kernel).all()
+    assert np.count_nonzero(np.abs(kernel).sum(axis=0)) <= 9
+    assert bias.shape == (20,)
+
+
 def test_it_learns_from_training_images_alone_and_the_same_each_time(prefix, textile, few):
     weights = []
     for dataset in (few, few, draw_images(textile, HALVES, {"nominal": 9, "global": 9, "local": 9}, seed=0)):

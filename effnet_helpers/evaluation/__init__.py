@@ -9,3 +9,4 @@ from effnet_helpers.evaluation.report import (
     majority_baseline,
     report_from_probabilities,
 )
+from effnet_helpers.evaluation.tables import MEASURED, measured

@@ -86,6 +86,7 @@ def whitening(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     found = PCA(svd_solver="covariance_eigh").fit(regions)
     variance = found.explained_variance_
     kernel = (found.components_ / np.sqrt(variance + FLOOR * variance.max())[:, np.newaxis]).T
+    kernel = np.pad(kernel, [(0, 0), (0, len(kernel) - kernel.shape[1])])  # fewer regions than channels: the rest is 0
     return kernel.astype("float32"), (-found.mean_ @ kernel).astype("float32")
 
 

@@ -436,6 +436,7 @@ def whitening(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     found = PCA(svd_solver="covariance_eigh").fit(regions)
     variance = found.explained_variance_
     kernel = (found.components_ / np.sqrt(variance + FLOOR * variance.max())[:, np.newaxis]).T
+    kernel = np.pad(kernel, [(0, 0), (0, len(kernel) - kernel.shape[1])])  # fewer regions than channels: the rest is 0
     return kernel.astype("float32"), (-found.mean_ @ kernel).astype("float32")
 
 
@@ -471,11 +472,10 @@ if few_labels:
 # CLIP on these images ([arXiv 2501.12596](https://arxiv.org/abs/2501.12596)).
 
 # %%
-results = Path("results" if Path("results").is_dir() else "notebooks/results") / "few_labels.csv"
 if few_labels and dataset == "textile":
     again = few_report.one_against_rest("nominal")
     records.record("few_labels_nominal_accuracy", again)
-    curve = pd.read_csv(results).rename(columns={"nominal_accuracy": "accuracy"})
+    curve = evaluation.measured("few_labels").rename(columns={"nominal_accuracy": "accuracy"})
     clip = {"CLIP ViT-L/14": (100, 0.975), "CLIP ViT-B/32": (100, 0.685)}
     plotting.label_curve(curve, clip, again=(few_labels, again))
     scored = curve[(curve["labels"] == 100) & (curve["method"] == "region head")]

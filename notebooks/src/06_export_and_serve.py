@@ -324,7 +324,7 @@ if "int8" in fastest:
 # a process of its own, and varied one thing while the other two stayed as they were.
 
 # %%
-growth = pd.read_csv(Path("results" if Path("results").is_dir() else "notebooks/results") / "growth.csv")
+growth = evaluation.measured("growth")
 plotting.growth(growth)
 cost = growth.set_index(["images", "image_size", "variant"])["seconds"]
 print(f"four times the images: {cost[800, 192, 'Lite0'] / cost[200, 192, 'Lite0']:.1f} times the time")

@@ -66,7 +66,7 @@ def _run(settings: Settings) -> Iterator[Line]:
                     rows.append((method, labels, seed, report.one_against_rest("nominal"), report.accuracy))
     columns = ["method", "labels", "draw", "nominal_accuracy", "three_class_accuracy"]
     curve = pd.DataFrame(rows, columns=columns)
-    curve.to_csv(settings.folder / "few_labels.csv", index=False)
+    curve.to_csv((settings.folder if settings.tiny else evaluation.MEASURED) / "few_labels.csv", index=False)
     scored = curve[(curve["labels"] == (points[-1] if settings.tiny else SCORED)) & (curve["method"] == "region head")]
     wrong = 100 * (1 - scored["nominal_accuracy"])
     three = 100 * (1 - scored["three_class_accuracy"])

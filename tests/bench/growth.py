@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from effnet_helpers import evaluation
 from effnet_helpers.machine import clear_cache
 
 import pandas as pd
@@ -51,7 +52,10 @@ def _run(settings: Settings) -> Iterator[Line]:
         times = interleaved({point: side(point) for point in points}, settings.rounds, warm_up=False)
     memory = Measured(peaks)
     rows = [asdict(p) | {"seconds": times.median(p), "peak_mb": memory.median(p)} for p in points]
-    pd.DataFrame(rows).round({"seconds": 2, "peak_mb": 0}).to_csv(settings.folder / "growth.csv", index=False)
+    folder = settings.folder if settings.tiny else evaluation.MEASURED
+    pd.DataFrame(rows).round({"seconds": 2, "peak_mb": 0}).to_csv(
+        (settings.folder if settings.tiny else evaluation.MEASURED) / "growth.csv", index=False
+    )
     for point in points:
         for name, unit, measured in (("time", "s", times), ("peak memory", "MB", memory)):
             detail = "; ".join(f"{key}={value}" for key, value in asdict(point).items())

@@ -1,0 +1,30 @@
+"""Measurements that took too long for a lesson, and that lessons quote: made by `make bench`, part of the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+MEASURED = Path(__file__).with_name("measured")
+
+
+def measured(name: str) -> pd.DataFrame:
+    """Returns a table of measurements.
+
+    Args:
+        name: `"few_labels"` (accuracy by method, number of labels and draw; `make bench ROW=few-labels`) or
+            `"growth"` (seconds and memory by images, size and variant; `make bench ROW=growth`).
+
+    Raises:
+        ValueError: If there is no such table.
+
+    Example:
+        >>> evaluation.measured("growth").columns.tolist()
+        ['images', 'image_size', 'variant', 'seconds', 'peak_mb']
+    """
+    path = MEASURED / f"{name}.csv"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in MEASURED.glob("*.csv")))
+        raise ValueError(f"There are the tables {known}. Received: {name!r}")
+    return pd.read_csv(path)
