@@ -1,7 +1,5 @@
 """Figures of pictures: predictions beside photographs, samples, class-activation maps."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Sequence
@@ -32,28 +30,23 @@ def photos_with_predictions(
             `probability`, or pairs of these.
     """
     _check_lengths(images=images, titles=titles, predictions=predictions)
-    pairs = [[_name_and_probability(item) for item in items] for items in predictions]
     columns = min(2, len(images))
     rows = math.ceil(len(images) / columns)
-    fig, axes = plt.subplots(
-        rows, 2 * columns, figsize=(4.5 * columns, 1.75 * rows), squeeze=False, width_ratios=[1, 1.5] * columns
-    )
+    size = 4.5 * columns, 1.75 * rows
+    fig, axes = plt.subplots(rows, 2 * columns, figsize=size, squeeze=False, width_ratios=[1, 1.5] * columns)
     for ax in axes.flat:
         ax.set_axis_off()
-    for index, (image, title, items) in enumerate(zip(images, titles, pairs, strict=True)):
-        row, column = divmod(index, columns)
-        axes[row, 2 * column].imshow(_pixels(image))
-        ax = axes[row, 2 * column + 1]
+    sentences = []
+    for (photo, ax), image, title, items in zip(axes.reshape(-1, 2), images, titles, predictions, strict=False):
+        pairs = [(each.class_name, each.probability) if hasattr(each, "class_name") else each for each in items]
+        photo.imshow(_pixels(image))
         ax.set_title(title, loc="left", fontweight="bold")
-        ax.barh(range(len(items)), [probability for _, probability in items], color=SKY, height=0.85)
-        for position, (name, probability) in enumerate(items):
+        ax.barh(range(len(pairs)), [probability for _, probability in pairs], color=SKY, height=0.85)
+        for position, (name, probability) in enumerate(pairs):
             ax.text(0.02, position, f"{probability:.2f}", va="center")
             ax.text(0.22, position, name, va="center")
-        ax.set(xlim=(0, 1), ylim=(max(5, len(items)) - 0.4, -0.6))
-    sentences = [
-        f"{title}: " + ", ".join(f"{name} {probability:.2f}" for name, probability in items)
-        for title, items in zip(titles, pairs, strict=True)
-    ]
+        ax.set(xlim=(0, 1), ylim=(max(5, len(pairs)) - 0.4, -0.6))
+        sentences.append(f"{title}: " + ", ".join(f"{name} {probability:.2f}" for name, probability in pairs))
     style.show(fig, "Photographs with their most probable classes. " + "; ".join(sentences) + ".")
 
 
@@ -75,12 +68,12 @@ def image_grid(
         heading: What the images are; it stands above them and opens the alternative text.
         detail: Side in pixels of the central square to repeat enlarged below each image, pixel by pixel.
     """
-    style.show(*_grid(images, titles, columns, heading, detail))
+    style.show(*_image_grid(images, titles, columns, heading, detail))
 
 
 @styled
 def contact_sheet(
-    images: Sequence[np.ndarray], titles: Sequence[str], path: str | os.PathLike, columns: int = 5, *, heading: str
+    images: Sequence[np.ndarray], titles: Sequence[str], path: str | os.PathLike, *, heading: str
 ) -> None:
     """Writes what `image_grid` shows to a PNG file, with its alternative text as the file's description.
 
@@ -88,7 +81,6 @@ def contact_sheet(
         images: Pixels `(height, width, 3)` in [0, 255], of any sizes.
         titles: One an image.
         path: Where to write; an earlier contact sheet is replaced.
-        columns: Images a row.
         heading: What the images are.
 
     Raises:
@@ -96,13 +88,12 @@ def contact_sheet(
     """
     path = Path(path).expanduser()
     with outputs.replacing(outputs.CONTACT_SHEET, path) as folder:
-        style.save(*_grid(images, titles, columns, heading, None), folder / path.name, outputs.SOFTWARE)
+        style.save(*_image_grid(images, titles, 5, heading), folder / path.name, outputs.SOFTWARE)
 
 
-def _grid(
-    images: Sequence[np.ndarray], titles: Sequence[str], columns: int, heading: str, detail: int | None
+def _image_grid(
+    images: Sequence[np.ndarray], titles: Sequence[str], columns: int, heading: str, detail: int | None = None
 ) -> tuple[Figure, str]:
-    """Draws the figure of `image_grid` and says in words what it shows."""
     _check_lengths(images=images, titles=titles)
     columns = min(columns, len(images))
     rows_an_image = 1 if detail is None else 2
@@ -115,12 +106,11 @@ def _grid(
     for ax in axes.flat:
         ax.set_axis_off()
     for index, (image, title) in enumerate(zip(images, titles, strict=True)):
-        row, column = divmod(index, columns)
-        ax = axes[rows_an_image * row, column]
-        ax.imshow(_pixels(image))
-        ax.set_title(title, fontsize=10)
+        row, column = rows_an_image * (index // columns), index % columns
+        axes[row, column].imshow(_pixels(image))
+        axes[row, column].set_title(title, fontsize=10)
         if detail is not None:
-            _show_detail(ax, axes[rows_an_image * row + 1, column], image, detail)
+            _enlarge_centre(axes[row, column], axes[row + 1, column], image, detail)
     fig.suptitle(heading, fontsize=12)
     enlarged = "" if detail is None else f" Below each, its central {detail} × {detail} pixels enlarged."
     listed = "; ".join(title.replace("\n", ", ") for title in titles)
@@ -143,58 +133,39 @@ def activation_maps(
         titles: One an image.
     """
     _check_lengths(images=images, maps_before=maps_before, maps_after=maps_after, titles=titles)
-    low = min(float(np.min(maps)) for maps in (*maps_before, *maps_after))
-    high = max(float(np.max(maps)) for maps in (*maps_before, *maps_after))
+    maps = [*maps_before, *maps_after]
+    scale = {"vmin": min(map(np.min, maps)), "vmax": max(map(np.max, maps)), "cmap": "cividis"}
     fig, axes = plt.subplots(len(images), 3, figsize=(6.5, 1.85 * len(images) + 0.3), squeeze=False)
     sentences = []
     for row, image, before, after, title in zip(axes, images, maps_before, maps_after, titles, strict=True):
         pixels = _pixels(image)
         row[0].imshow(pixels)
         row[0].set_ylabel(title)
-        height, width = pixels.shape[:2]
+        extent = (0, pixels.shape[1], pixels.shape[0], 0)
         for ax, evidence in zip(row[1:], (before, after), strict=True):
             ax.imshow(pixels.mean(axis=-1), cmap="gray", vmin=0, vmax=255)  # so that colour means evidence alone
-            overlay = ax.imshow(
-                evidence,
-                extent=(0, width, height, 0),
-                vmin=low,
-                vmax=high,
-                cmap="cividis",
-                alpha=0.65,
-                interpolation="bilinear",
-            )
+            overlay = ax.imshow(evidence, extent=extent, alpha=0.65, interpolation="bilinear", **scale)
         sentences.append(f"{title}: before {_strongest(before)}; after {_strongest(after)}")
     for ax, name in zip(axes[0], ("image", "before fine-tuning", "after fine-tuning"), strict=True):
         ax.set_title(name)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
-    scale = fig.colorbar(overlay, ax=axes, shrink=min(1.0, 1.6 / len(images)), label="evidence (logits)")
-    scale.solids.set_alpha(1)
+    fig.colorbar(overlay, ax=axes, shrink=min(1.0, 1.6 / len(images)), label="evidence (logits)").solids.set_alpha(1)
     style.show(fig, "Class-activation maps before and after fine-tuning. " + ". ".join(sentences) + ".")
 
 
 def _check_lengths(**sequences: Sequence[Any]) -> None:
     lengths = {name: len(values) for name, values in sequences.items()}
-    together = " and ".join(lengths)
-    records.expect(
-        len(set(lengths.values())) == 1 and 0 not in lengths.values(), together, lengths, "equal lengths above 0"
-    )
+    are_equal = len(set(lengths.values())) == 1 and 0 not in lengths.values()
+    records.expect(are_equal, " and ".join(lengths), lengths, "equal lengths above 0")
 
 
 def _pixels(image: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
-def _name_and_probability(prediction: Any) -> tuple[str, float]:
-    if hasattr(prediction, "class_name"):
-        return prediction.class_name, float(prediction.probability)
-    name, probability = prediction
-    return name, float(probability)
-
-
-def _show_detail(ax: Axes, detail_ax: Axes, image: np.ndarray, side: int) -> None:
-    """Marks the central square of an image and shows it enlarged without smoothing."""
+def _enlarge_centre(ax: Axes, detail_ax: Axes, image: np.ndarray, side: int) -> None:
     height, width = np.shape(image)[:2]
     top, left = (height - side) // 2, (width - side) // 2
     ax.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor=ORANGE, lw=1.5))
@@ -202,7 +173,6 @@ def _show_detail(ax: Axes, detail_ax: Axes, image: np.ndarray, side: int) -> Non
 
 
 def _strongest(evidence: np.ndarray) -> str:
-    """Says in words where a map is strongest, as parts of the image from the top left corner."""
     row, column = np.unravel_index(np.argmax(evidence), np.shape(evidence))
     down, right = (row + 0.5) / len(evidence), (column + 0.5) / len(evidence[0])
     return f"strongest ({np.max(evidence):.1f}) at {100 * right:.0f} % from the left, {100 * down:.0f} % from the top"

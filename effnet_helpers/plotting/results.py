@@ -1,6 +1,4 @@
-"""Figures of results: learning curves, confusion, recall, comparisons. The alternative text says the numbers drawn."""
-
-from __future__ import annotations
+"""Figures of training and its results; the alternative text says the numbers drawn."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from effnet_helpers import records
 from effnet_helpers.evaluation import Report
 from effnet_helpers.plotting import style
-from effnet_helpers.plotting.style import BLUE, GREY, SERIES, SKY, styled
+from effnet_helpers.plotting.style import BLUE, GREY, SERIES, SKY, VERMILLION, styled
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,15 +33,14 @@ def learning_curves(
     runs = {name: _curves(name, history, metric) for name, history in histories.items()}
     records.expect(0 < len(runs) <= len(SERIES), "number of runs in one figure", len(runs), f"1 to {len(SERIES)}")
     fig, ax = plt.subplots(figsize=(7.5, 3.6))
-    ends, sentences = [], []
+    ends, sentences, drawn = [], [], set()
     for (color, marker), (name, curves) in zip(SERIES, runs.items(), strict=False):
         for split, values in curves.items():
             line, fill, width = ("-", color, 2.0) if split == "validation" else ("--", "white", 1.3)
-            epochs = range(1, len(values) + 1)
-            every = max(1, len(values) // 12)
-            ax.plot(epochs, values, line, color=color, lw=width, marker=marker, mfc=fill, markevery=every)
-        values = curves.get("validation", curves.get("training"))
+            look = {"color": color, "lw": width, "marker": marker, "mfc": fill}
+            ax.plot(range(1, len(values) + 1), values, line, markevery=max(1, len(values) // 12), **look)
         ends.append((name, len(values), values[-1], color))
+        drawn.update(curves)
         said = ", ".join(f"{split} {values[0]:.3g} to {values[-1]:.3g}" for split, values in curves.items())
         sentences.append(f"{name}, {len(values)} points: {said}")
     longest = max(epoch for _, epoch, _, _ in ends)
@@ -51,12 +48,31 @@ def learning_curves(
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _label_ends(ax, ends)
     ax.set(xlabel=x_label, ylabel=metric)
-    ax.grid(axis="y", alpha=0.3)
-    drawn = {split for curves in runs.values() for split in curves}
+    ax.grid(axis="y")
     styles = [look for look in (("-", GREY, "validation"), ("--", "white", "training")) if look[2] in drawn]
     keys = [Line2D([], [], color=GREY, marker="o", ls=line, mfc=fill, label=split) for line, fill, split in styles]
-    fig.legend(handles=keys, loc="outside upper left", ncols=2, frameon=False, handlelength=3)
+    fig.legend(handles=keys, loc="outside upper left", ncols=2, handlelength=3)
     style.show(fig, f"Learning curves of {metric} by {x_label}. " + "; ".join(sentences) + ".")
+
+
+@styled
+def schedule(learning_rates: Sequence[float]) -> None:
+    """Draws the learning rate of every step and marks its peak.
+
+    Args:
+        learning_rates: One value a step, from the first.
+    """
+    records.expect(len(learning_rates) > 0, "learning_rates", learning_rates, "at least one step")
+    fig, ax = plt.subplots(figsize=(7.5, 2.8))
+    steps, peak, highest = len(learning_rates), int(np.argmax(learning_rates)) + 1, max(learning_rates)
+    ax.plot(range(1, steps + 1), learning_rates, color=BLUE, lw=2)
+    ax.plot(peak, highest, "o", color=VERMILLION)
+    ax.annotate(f"{highest:.2g} at step {peak}", (peak, highest), (8, 2), textcoords="offset points")
+    ax.axhline(0, color=GREY, lw=0.8)
+    ax.set(xlabel="step", ylabel="learning rate")
+    ax.ticklabel_format(axis="y", scilimits=(-2, 3))
+    ends = f"{learning_rates[0]:.2g} at the first, {highest:.2g} at its peak in step {peak}, {learning_rates[-1]:.2g}"
+    style.show(fig, f"Learning rate over {steps} steps: {ends} at the last.")
 
 
 @styled
@@ -85,9 +101,8 @@ def confusion(report: Report) -> None:
     errors = counts - np.diag(np.diag(counts))
     worst = [np.unravel_index(i, counts.shape) for i in np.argsort(-errors, axis=None, kind="stable")[:3]]
     said = [f"{names[t]} taken for {names[p]} {errors[t, p]} times" for t, p in worst if errors[t, p] > 0]
-    style.show(
-        fig, f"Confusion matrix of {len(names)} classes, {report}. Most frequent: {', '.join(said) or 'no error'}."
-    )
+    frequent = ", ".join(said) or "no error"
+    style.show(fig, f"Confusion matrix of {len(names)} classes, {report}. Most frequent: {frequent}.")
 
 
 @styled
@@ -98,11 +113,9 @@ def per_class_recall(report: Report, most: int = 20) -> None:
         report: From `evaluation.evaluate`.
         most: How many classes at most; those of lowest recall are kept.
     """
-    table = report.per_class.dropna(subset="recall").sort_values("recall", kind="stable")
-    title = "Recall by class with 95 % intervals, lowest first"
-    if len(table) > most:
-        title += f", the {most} lowest of {len(table)}"
-    table = table.head(most)
+    known = report.per_class.dropna(subset="recall").sort_values("recall", kind="stable")
+    table = known.head(most)
+    which = f", the {most} lowest of {len(known)}" if len(known) > most else ""
     fig, ax = plt.subplots(figsize=(7, 1.1 + 0.32 * len(table)))
     errors = [table["recall"] - table["recall_low"], table["recall_high"] - table["recall"]]
     ax.errorbar(table["recall"], range(len(table)), xerr=np.abs(errors), fmt="o", color=BLUE, capsize=3)
@@ -110,8 +123,9 @@ def per_class_recall(report: Report, most: int = 20) -> None:
     ax.annotate("all classes", (report.accuracy, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
     ax.set_yticks(range(len(table)), [f"{row['class']} ({row['images']})" for _, row in table.iterrows()])
     ax.set(xlim=(-0.02, 1.02), ylim=(len(table) - 0.5, -0.5), xlabel="recall (share of the class that was found)")
-    ax.grid(axis="x", alpha=0.3)
+    ax.grid(axis="x")
     said = [f"{row['class']} {row['recall']:.2f} of {row['images']} images" for _, row in table.iterrows()]
+    title = f"Recall by class with 95 % intervals, lowest first{which}"
     style.show(fig, f"{title}: {', '.join(said)}. All classes together: {report.accuracy:.2f}.")
 
 
@@ -172,7 +186,7 @@ def label_curve(
     ax.xaxis.set_minor_locator(NullLocator())
     _label_ends(ax, ends)
     ax.set(xlabel="labelled training images (logarithmic)", ylabel="accuracy")
-    ax.grid(axis="y", alpha=0.3)
+    ax.grid(axis="y")
     style.show(fig, "Accuracy against the number of labels, mean over draws. " + "; ".join(sentences) + ".")
 
 
@@ -191,11 +205,6 @@ def _label_ends(ax: Axes, ends: Sequence[tuple[str, int, float, str]]) -> None:
     height = -math.inf
     for name, epoch, value, color in sorted(ends, key=lambda end: end[2]):
         height = max(value, height + gap)
-        ax.annotate(
-            name,
-            (epoch, value),
-            (1.03, height),
-            textcoords=("axes fraction", "data"),
-            va="center",
-            arrowprops={"arrowstyle": "-", "color": color, "lw": 1, "ls": ":"},
-        )
+        line = {"arrowstyle": "-", "color": color, "lw": 1, "ls": ":"}
+        place = {"textcoords": ("axes fraction", "data"), "va": "center"}
+        ax.annotate(name, (epoch, value), (1.03, height), arrowprops=line, **place)

@@ -4,8 +4,6 @@ Colours are those of Okabe and Ito (2008, https://jfly.uni-koeln.de/color/), whi
 vision can tell apart; markers and line styles carry the same distinction for print in grey.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import os
@@ -26,6 +24,8 @@ STYLE = {
     "savefig.dpi": 100,
     "font.size": 11,
     "axes.titlesize": 11,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.constrained_layout.use": True,

@@ -53,9 +53,7 @@ def _run(settings: Settings) -> Iterator[Line]:
     memory = Measured(peaks)
     rows = [asdict(p) | {"seconds": times.median(p), "peak_mb": memory.median(p)} for p in points]
     folder = settings.folder if settings.tiny else evaluation.MEASURED
-    pd.DataFrame(rows).round({"seconds": 2, "peak_mb": 0}).to_csv(
-        (settings.folder if settings.tiny else evaluation.MEASURED) / "growth.csv", index=False
-    )
+    pd.DataFrame(rows).round({"seconds": 2, "peak_mb": 0}).to_csv(folder / "growth.csv", index=False)
     for point in points:
         for name, unit, measured in (("time", "s", times), ("peak memory", "MB", memory)):
             detail = "; ".join(f"{key}={value}" for key, value in asdict(point).items())

@@ -1,0 +1,189 @@
+"""Figures of what networks cost: compound scaling, operations, time, memory, size on disk."""
+
+from collections.abc import Mapping, Sequence
+
+from effnet_helpers import records
+from effnet_helpers.plotting import style
+from effnet_helpers.plotting.style import BLUE, GREEN, GREY, ORANGE, SERIES, SKY, VERMILLION, styled
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullLocator
+
+BARS = ((BLUE, ""), (SKY, "//"), (ORANGE, ".."))
+"""Colours and hatches of bars that stand side by side."""
+
+
+@styled
+def compound_scaling(
+    names: Sequence[str], formula: Mapping[str, Sequence[float]], published: Mapping[str, Sequence[float]]
+) -> None:
+    """Sets what the compound-scaling formula predicts beside the values the variants really have.
+
+    Args:
+        names: Variants from the smallest to the largest.
+        formula: `"depth"`, `"width"` (factors) and `"resolution"` (pixels), one value a variant each.
+        published: The same keys, the hand-picked values.
+    """
+    fig, axes = plt.subplots(1, 3, figsize=(9, 2.9))
+    sentences = []
+    for ax, key, unit in zip(axes, ("depth", "width", "resolution"), ("factor", "factor", "pixels"), strict=True):
+        ax.plot(names, formula[key], "--", color=VERMILLION, marker="s", mfc="white", label="formula")
+        ax.plot(names, published[key], "-", color=BLUE, marker="o", label="published")
+        ax.set(title=f"{key} ({unit})", ylim=(0, 1.1 * max(*formula[key], *published[key])))
+        ax.grid(axis="y")
+        pairs = zip(names, formula[key], published[key], strict=True)
+        sentences.append(f"{key}: " + ", ".join(f"{name} {ours:.3g} → {theirs:.3g}" for name, ours, theirs in pairs))
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    style.show(fig, "Compound scaling, value of the formula → published value. " + ". ".join(sentences) + ".")
+
+
+@styled
+def accuracy_versus_cost(table: pd.DataFrame) -> None:
+    """Draws published accuracy against multiply-adds for the B and the Lite line.
+
+    Args:
+        table: Columns `variant`, `multiply_adds` (for one image) and `top1` (percent), in order of size.
+    """
+    fig, ax = plt.subplots(figsize=(7.5, 4.2))
+    is_lite = table["variant"].str.startswith("Lite")
+    sentences = []
+    lines = (
+        ("EfficientNet-B", table[~is_lite], *SERIES[0], "-", (0, 7), {"ha": "center"}),
+        ("EfficientNet-Lite", table[is_lite], *SERIES[1], "--", (6, -6), {"va": "top"}),
+    )
+    for label, rows, color, marker, line_style, offset, alignment in lines:
+        points = list(zip(rows["variant"], rows["multiply_adds"] / 1e9, rows["top1"], strict=True))
+        ax.plot(rows["multiply_adds"] / 1e9, rows["top1"], line_style, color=color, marker=marker, label=label)
+        for name, cost, top1 in points:
+            ax.annotate(name, (cost, top1), offset, textcoords="offset points", fontsize=10, **alignment)
+        sentences.append(f"{label}: " + ", ".join(f"{name} {top1:g} % at {cost:.2g}" for name, cost, top1 in points))
+    ax.set_xscale("log")
+    ax.margins(x=0.08, y=0.12)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.set(xlabel="multiply-adds for one image, in billions (logarithmic)", ylabel="published ImageNet top-1 (%)")
+    ax.grid()
+    ax.legend(loc="lower right")
+    style.show(fig, "Accuracy against cost in billions of multiply-adds. " + "; ".join(sentences) + ".")
+
+
+@styled
+def latency(table: pd.DataFrame) -> None:
+    """Draws the measured time for one image, one bar a batch size, grouped by variant.
+
+    Args:
+        table: Milliseconds an image; one row a variant (the index), one column a batch size, three at most.
+    """
+    sizes = list(table.columns)
+    records.expect(0 < len(sizes) <= len(BARS), "columns of the latency table", sizes, f"1 to {len(BARS)}")
+    fig, ax = plt.subplots(figsize=(7.5, 3.4))
+    width = 0.8 / len(sizes)
+    for number, (size, (color, hatch)) in enumerate(zip(sizes, BARS, strict=False)):
+        places = np.arange(len(table)) + (number - (len(sizes) - 1) / 2) * width
+        look = {"color": color, "hatch": hatch, "edgecolor": "white", "label": f"batch of {size}"}
+        ax.bar_label(ax.bar(places, table[size], 0.94 * width, **look), fmt="{:.3g}", padding=2)
+    ax.set_xticks(range(len(table)), table.index)
+    ax.set(ylabel="milliseconds an image")
+    ax.margins(y=0.12)
+    fig.legend(loc="outside upper left", ncols=3)
+    said = [
+        f"{name}: " + ", ".join(f"{row[size]:.3g} ms at batch {size}" for size in sizes)
+        for name, row in table.iterrows()
+    ]
+    style.show(fig, "Time for one image by variant and batch size. " + "; ".join(said) + ".")
+
+
+@styled
+def throughput(stages: Mapping[str, float]) -> None:
+    """Draws images per second of each stage as bars; the axis is logarithmic where stages differ more than 20 times.
+
+    Args:
+        stages: Images per second by name of the stage, in the order shown.
+    """
+    rates = pd.Series(stages, dtype=float)
+    records.expect(len(rates) > 0 and min(rates) > 0, "stages", dict(stages), "at least one, all with rates above 0")
+    fig, ax = plt.subplots(figsize=(7.5, 0.8 + 0.45 * len(stages)))
+    ax.bar_label(ax.barh(rates.index, rates, color=GREEN, height=0.65), fmt="{:,.0f}", padding=4)
+    ax.invert_yaxis()
+    _scale_to_bars(ax, rates, "images per second")
+    said = ", ".join(f"{name} {rate:,.0f}" for name, rate in stages.items())
+    style.show(fig, f"Images per second, stage by stage: {said}.")
+
+
+@styled
+def serving(table: pd.DataFrame) -> None:
+    """Draws milliseconds an answer and megabytes on disk side by side, one row a way to serve the model.
+
+    Args:
+        table: One row a way (the index says which), columns `precision` ("float32", "float16", "int8", or anything
+            else for what the others are compared with), `milliseconds` and `megabytes`.
+
+    Raises:
+        ValueError: If there is no row, or a time or size is not above 0.
+    """
+    values = table[["milliseconds", "megabytes"]]
+    records.expect(len(table) > 0 and bool((values > 0).all(axis=None)), "table", values.to_dict(), "rows above 0")
+    known = dict(zip(("float32", "float16", "int8"), BARS, strict=True))
+    looks = {precision: known.get(precision, (GREY, "\\\\")) for precision in table["precision"]}
+    colors, hatches = zip(*table["precision"].map(looks), strict=True)
+    height = 1.3 + 0.38 * len(table)
+    fig, axes = plt.subplots(1, 2, figsize=(9, height), sharey=True, width_ratios=(3, 2))
+    for ax, column, label in zip(axes, values, ("milliseconds an image", "megabytes on disk"), strict=True):
+        bars = ax.barh(range(len(table)), values[column], 0.7, color=colors, hatch=hatches, edgecolor="white")
+        ax.bar_label(bars, fmt="{:.3g}", padding=3)
+        _scale_to_bars(ax, values[column], label)
+    axes[0].set_yticks(range(len(table)), table.index)
+    axes[0].set_ylim(len(table) - 0.5, -0.5)
+    keys = [Patch(fc=color, hatch=hatch, ec="white", label=name) for name, (color, hatch) in looks.items()]
+    fig.legend(handles=keys, loc="outside upper left", ncols=len(keys))
+    said = [f"{name} {row.milliseconds:.3g} ms and {row.megabytes:.3g} MB" for name, row in table.iterrows()]
+    style.show(fig, f"Time for one image and size of the file: {'; '.join(said)}.")
+
+
+@styled
+def growth(table: pd.DataFrame) -> None:
+    """Draws how time and memory grow with the number of images, with their size and with the variant.
+
+    Args:
+        table: One row a measurement, columns `images`, `image_size`, `variant`, `seconds` and `peak_mb`. What was
+            varied is found around the commonest value of each.
+
+    Raises:
+        ValueError: If one of them was not varied.
+    """
+    labels = {"images": "images", "image_size": "side in pixels", "variant": "variant"}
+    is_common = table[list(labels)] == table[list(labels)].mode().iloc[0]
+    parts = {}
+    for column in labels:
+        parts[column] = table[is_common.drop(columns=column).all(axis=1)].sort_values(column)
+        received = parts[column][column].tolist()
+        records.expect(len(received) > 1, column, received, "two values or more, all else being equal")
+    fig, axes = plt.subplots(2, 3, figsize=(9, 4.6), sharey="row")
+    sentences = []
+    for (column, rows), (time, memory) in zip(parts.items(), axes.T, strict=True):
+        time.plot(rows[column], rows["seconds"], "o-", color=BLUE)
+        memory.plot(rows[column], rows["peak_mb"], "s--", color=ORANGE)
+        memory.set(xlabel=labels[column], xticks=rows[column].tolist())
+        time.set(xticks=rows[column].tolist(), xticklabels=[])
+        said = (f"{row[column]}: {row['seconds']:.3g} s and {row['peak_mb']:.0f} MB" for _, row in rows.iterrows())
+        sentences.append(f"{labels[column]}, {', '.join(said)}")
+    for ax, label in zip(axes[:, 0], ("seconds", "peak memory, MB"), strict=True):
+        ax.set(ylabel=label, ylim=(0, None))
+    for ax in axes.flat:
+        ax.grid(axis="y")
+    style.show(fig, f"Cost of running a network over images, by {'; by '.join(sentences)}.")
+
+
+def _scale_to_bars(ax: Axes, values: pd.Series, label: str) -> None:
+    """Labels and scales the axis along horizontal bars, logarithmically where they differ more than 20 times."""
+    if values.max() > 20 * values.min():
+        ax.set(xscale="log", xlim=(values.min() / 3, 3 * values.max()), xlabel=f"{label} (logarithmic)")
+    else:
+        ax.set(xlim=(0, 1.2 * values.max()), xlabel=label)
+    ax.xaxis.set_major_formatter("{x:,g}")
+    ax.xaxis.set_minor_locator(NullLocator())
