@@ -4,6 +4,7 @@ import shutil
 import warnings
 
 from effnet_helpers import data, evaluation, training
+from effnet_helpers.course.cli import app
 from effnet_helpers.data.audit import KINDS, audit
 from effnet_helpers.data.scan import printable
 from effnet_helpers.data.similar import similar_pairs
@@ -15,6 +16,7 @@ import pytest
 from hostile_pictures import LEFT_OUT, NOT_AN_IMAGE, USED
 from PIL import Image
 from tiny import tiny_classifier
+from typer.testing import CliRunner
 
 LINKS = ("birds/linked.jpg", "birds/gone.jpg", "dogs/pipe.jpg")  # not unpacked from an archive
 
@@ -180,3 +182,17 @@ def test_similar_pairs_are_those_of_a_comparison_of_each_with_each():
     assert {i: bits for i, _, bits in similar_pairs(looks.tolist())} == expected
     assert all(bits[i, j] == found for i, j, found in similar_pairs(looks.tolist()))
     assert list(similar_pairs([])) == []
+
+
+def test_the_command_run_twice_changes_no_file_of_the_user(films, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.csv").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for _ in range(2):
+        assert CliRunner().invoke(app, ["audit", str(films)]).exit_code == 0
+        refused = CliRunner().invoke(app, ["audit", str(films), "--out", "notes.csv"])
+        assert (refused.exit_code, "so it stays" in refused.output) == (2, True)
+        assert CliRunner().invoke(app, ["build", "--check"]).exit_code == 0
+        after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert after.pop(tmp_path / "audit.csv")
+        assert after == before

@@ -1,14 +1,16 @@
 """What lies in a folder is read as its owner meant it, or refused; no file is lost on the way."""
 
+import dataclasses
 import shutil
 import zipfile
 
-from effnet_helpers import data
+from effnet_helpers import data, training
 from effnet_helpers.data.audit import audit
 from effnet_helpers.data.folder import list_folder, split_of
 
 import pytest
 from hostile_pictures import encoded, picture
+from tiny import tiny_classifier
 
 
 def fill(root, *folders, count=4, start=0, ending=".png"):
@@ -178,3 +180,8 @@ def test_every_file_of_a_phone_a_nas_and_a_mac_is_accounted_for(tmp_path):
     lost = [file for file in files if not known & {each.as_posix() for each in (file, *file.parents)}]
     assert lost == []
     assert set(dict(dataset.left_out)) == {"strand/IMG_0001.HEIC", "strand/cut.jpg"}
+    report = audit(tmp_path)
+    assert report.usable == sum(dataset.sizes.values())
+    assert {"strand/IMG_0001.HEIC", "strand/cut.jpg", "strand/film.mp4"} <= set(report.findings["file"])
+    fit = training.fit_head(tiny_classifier(2, image_size=32), dataclasses.replace(dataset, image_size=32), epochs=1)
+    assert fit.trained == ("head",)

@@ -126,6 +126,12 @@ def test_a_validation_loss_that_is_not_finite_stops_too():
         small_fit(keeper, 3, [1.0, float("nan"), 1.0])
 
 
+def test_batches_of_one_are_refused_where_batch_normalization_trains(model, textile):
+    for train in (training.fit_head, training.fine_tune):
+        with pytest.raises(ValueError, match=r"batch_size: expected 2 or more, since batch normalization trains"):
+            train(model, textile, epochs=1, batch_size=1)
+
+
 def test_there_must_be_something_to_fine_tune(model, textile):
     models.freeze_backbone(model)
     with pytest.raises(ValueError, match=r"No block is trainable.*`models\.unfreeze_blocks`"):

@@ -9,6 +9,7 @@ from typing import Any
 
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.models import freeze_backbone, split_after, split_at_block, trainable_table
+from effnet_helpers.records import expect
 from effnet_helpers.runtime import keras
 from effnet_helpers.training.callbacks import KeepBest
 from effnet_helpers.training.features import extract_features
@@ -86,9 +87,11 @@ def fit_head(
         A `Fit`. The model has the weights of the best epoch and is compiled.
 
     Raises:
+        ValueError: If `batch_size` is 1: the head's batch normalization cannot learn from a batch without variance.
         TrainingDivergedError: If the loss is not finite; the model then has the weights of the best epoch before.
     """
     freeze_backbone(model)
+    _check_batch_size(model, batch_size)
     backbone, head = split_after(model, "head_pool")
     served, prepared = _serve_features(backbone, dataset, batch_size, seed, balance, views, augment)
     keeper, optimizer = KeepBest(model, patience, checkpoint_dir), keras.optimizers.Adam(learning_rate)
@@ -137,9 +140,10 @@ def fine_tune(
         A `Fit`. The model has the weights of the best epoch and is compiled.
 
     Raises:
-        ValueError: If no block is trainable.
+        ValueError: If no block is trainable, or `batch_size` is 1 and batch normalization trains, as that of the head.
         TrainingDivergedError: If the loss is not finite; the model then has the weights of the best epoch before.
     """
+    _check_batch_size(model, batch_size)
     steps_per_epoch = math.ceil(dataset.sizes["train"] / batch_size)
     schedule = warmup_cosine(learning_rate, epochs * steps_per_epoch, round(warmup_epochs * steps_per_epoch))
     keeper, optimizer = KeepBest(model, patience, checkpoint_dir), keras.optimizers.Adam(schedule)
@@ -158,6 +162,13 @@ def fine_tune(
         val = dataset.batches("val", batch_size, cache=True)
         served = {"x": train, "validation_data": val, "class_weight": weights}
     return _fit_part(model, tail, optimizer, keeper, prepared, **served, epochs=epochs, verbose=verbose)
+
+
+def _check_batch_size(model: keras.Model, batch_size: int) -> None:
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+    least = 2 if norms else 1
+    expected = f"{least} or more{', since batch normalization trains' if norms else ''}"
+    expect(batch_size >= least, "batch_size", batch_size, expected)
 
 
 def balancing(dataset: ImageDataset, balance: str | None) -> tuple[dict[str, bool], dict[int, float] | None]:
