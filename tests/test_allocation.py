@@ -57,8 +57,9 @@ def test_a_user_who_has_set_up_the_allocator_keeps_it():
 
 
 def test_make_starts_kernels_with_the_same_environment(monkeypatch):
-    monkeypatch.delenv("MAKEFLAGS", raising=False)
-    recipe = ["make", "--dry-run", f"BIN={os.path.dirname(sys.executable)}", "lab"]
+    for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the make that runs the tests
+        monkeypatch.delenv(variable, raising=False)
+    recipe = ["make", "--no-print-directory", "--dry-run", f"BIN={os.path.dirname(sys.executable)}", "lab"]
     shown = subprocess.run(recipe, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     words = shown.splitlines()[-1].split()
     assert dict(word.split("=") for word in words[:3]) == machine.kernel_environment()
