@@ -5,6 +5,7 @@ import time
 
 from effnet_helpers import data, machine
 from effnet_helpers.data import scan as scan_module
+from effnet_helpers.data import scan_cache
 from effnet_helpers.data.audit import audit
 from effnet_helpers.data.scan import scan, scan_file
 
@@ -112,3 +113,12 @@ def test_a_file_that_the_system_refused_is_tried_again(root, read):
     (root / "elsewhere").rename(path)
     (found,) = scan(root, ["cat/0.png"])
     assert not found.problem
+
+
+def test_a_cache_on_a_disk_that_cannot_be_written_costs_nothing(tmp_path, monkeypatch):
+    def read_only(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(scan_cache.tempfile, "NamedTemporaryFile", read_only)
+    scan_cache.write_lines(tmp_path, {"a": "b"})
+    assert scan_cache.read_lines(tmp_path) == {}

@@ -42,7 +42,8 @@ def write_lines(root: Path, lines: dict[str, str]) -> None:
                 file.write(f"{_checksum(body)}\n{body}")
             os.replace(partial, path)
         except OSError:
-            os.unlink(partial)
+            if partial:  # on a disk that cannot be written there is none
+                os.unlink(partial)
 
 
 def stamp_of(path: str | os.PathLike, before: int) -> str:
