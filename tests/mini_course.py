@@ -57,6 +57,9 @@ import os, sys
 print("before", flush=True)
 if action == "raise":
     raise ValueError("first <line>\\nsecond line")
+if action == "open":
+    print(dataset)
+    open(dataset.partition(":")[2] + "/nothing")
 if action == "exit":
     sys.exit(0)
 if action == "die":

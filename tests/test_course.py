@@ -13,7 +13,7 @@ import time
 from datetime import datetime
 from io import StringIO
 
-from effnet_helpers.course import CourseError, build, profiles, run
+from effnet_helpers.course import CourseError, build, places, profiles, run
 from effnet_helpers.course.cli import app
 from effnet_helpers.course.display import LiveProgress, main_figures, summary_table
 from effnet_helpers.course.execute import Outcome, execute
@@ -198,6 +198,38 @@ def test_pages_load_nothing_from_elsewhere_and_keep_alternative_texts(failed_run
     assert [link["href"] for link in index.table.find_all("a")] == ["01_first.html", "02_second.html"]
     assert "accuracy 0.5" in index.table.text
     assert "ValueError: first <line> second line" in index.table.text
+
+
+def test_what_a_run_leaves_names_no_folder_of_this_machine(course, tmp_path):
+    folder = tmp_path / "Tom & Zoë's" / "pics"
+    folder.mkdir(parents=True)
+    given = ("-p", f"dataset=folder:{folder}", "-p", "action=open")
+    assert effnet("run", "2", *given, "--root", course, "--name", "x").exit_code == 1
+    left = {path.name: path.read_text() for path in (course / "runs" / "x").rglob("*.*")}
+    assert {"02_second.ipynb", "02_second.html", "02_second.log", "index.html", "metrics.json"} < left.keys()
+    assert [name for name, text in left.items() if str(tmp_path) in text or "Tom" in text] == []
+    assert json.loads(left["parameters.json"])["notebooks"]["02_second"]["dataset"] == "folder:…/pics"
+    assert "…/pics/nothing" in json.loads(left["metrics.json"])["02_second"]["error"]
+
+
+def test_paths_are_shown_from_where_the_command_is_given_or_by_a_place_with_a_name(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KERAS_HOME", "/")  # shown as it is: every path begins so
+    table, photo = tmp_path / "here/../my table.csv", tmp_path / "home/me.png"
+    hide = places.hiding(tmp_path / "course", [table, photo])
+    for path, shown in {
+        table: "../my table.csv",
+        tmp_path / "my table.csv": "../my table.csv",
+        tmp_path / "1.jpg": "../1.jpg",
+        photo: "~/me.png",
+        tmp_path / "course/notebooks": "./notebooks",
+        tmp_path / "homeless": "../homeless",
+    }.items():
+        assert hide(f"\x1b[32m{path}:7, in '{path}'") == f"\x1b[32m{shown}:7, in '{shown}'"
+    untouched = {"image/png": str(photo), "text/plain": f"https://x.org{photo} /a/b", "n": [1, None]}
+    assert hide(untouched) == untouched
 
 
 @pytest.mark.parametrize(("action", "error"), [("exit", "the cells below did not run"), ("die", "Kernel died")])

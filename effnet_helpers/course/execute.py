@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from effnet_helpers.course.kernels import Kernels, Usage
+from effnet_helpers.course.places import Hide
 from effnet_helpers.records import RECORD_MIME
 
+import nbformat
 import papermill
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
@@ -72,12 +74,13 @@ def execute(
     log: Path,
     on_cell: CellCallback | None = None,
     kernels: Kernels | None = None,
+    hide: Hide = lambda shown: shown,
 ) -> Outcome:
     """Runs a notebook in a fresh kernel of this Python; whatever happens, `output` keeps what was reached.
 
     Args:
         notebook: The notebook to run; it is not changed.
-        output: Where the executed notebook is written, after each cell.
+        output: Where the executed notebook is written, before each cell and at the end.
         parameters: Values that are set after the cell tagged `parameters`; may be empty.
         cwd: The folder the cells run in.
         log: The file to append to what the kernel's process writes outside its cells, and what the libraries in
@@ -85,6 +88,7 @@ def execute(
         on_cell: Called before each code cell with its number from 1, the number of code cells, and the nearest
             heading above it.
         kernels: Those that run side by side with this one; alone if None.
+        hide: Rewrites what is kept, such as paths in it; see `places.hiding`.
 
     Returns:
         What came of it. A cell that fails and a kernel that dies or is stopped end the notebook, not this function.
@@ -97,31 +101,42 @@ def execute(
         nonlocal executed
         executed = notebook
 
+    def keep() -> None:
+        if executed:
+            nbformat.write(hide(executed), output)
+
     def on_cell_start(cell: NotebookNode, cell_index: int) -> None:
         reached.append(cell)
         if on_cell and _is_code(cell):
             on_cell(_count_code(reached), _count_code(executed.cells), _last_heading(reached))
+        keep()
         next_turn(ALONE in cell.metadata.get("tags", []))
         cell.metadata.papermill.start_time = datetime.datetime.now(datetime.UTC).isoformat()  # after waiting
 
     with log.open("a", encoding="utf-8") as stream, _logging_to(stream), kernels.taking_turns() as next_turn:
         try:
-            papermill.execute_notebook(
-                notebook,
-                output,
-                parameters=parameters,
-                kernel_name="python3",
-                kernel_manager_class=kernels.manager_class(stream, usage),
-                resources={"metadata": {"path": str(cwd)}},  # papermill's own `cwd` would move all threads
-                progress_bar=False,
-                record_timing=False,
-                on_notebook_start=on_notebook_start,
-                on_cell_start=on_cell_start,
-            )
+            try:
+                papermill.execute_notebook(
+                    notebook,
+                    None,  # it would write every path
+                    parameters=parameters,
+                    kernel_name="python3",
+                    kernel_manager_class=kernels.manager_class(stream, usage),
+                    resources={"metadata": {"path": str(cwd)}},  # papermill's own `cwd` would move all threads
+                    progress_bar=False,
+                    record_timing=False,
+                    on_notebook_start=on_notebook_start,
+                    on_cell_start=on_cell_start,
+                )
+            finally:
+                keep()
         except PapermillExecutionError as failure:
-            error = _one_line(failure.ename, failure.evalue)
+            error = _one_line(failure.ename, hide(failure.evalue))
         except Exception as failure:  # a dead kernel, a full disk: the series goes on and the table tells
-            error = _one_line(type(failure).__name__, f"{failure} (see {log.parent.name}/{log.name})")
+            error = _one_line(type(failure).__name__, f"{hide(str(failure))} (see {log.parent.name}/{log.name})")
+    said = log.read_text(encoding="utf-8", errors="replace")
+    if hide(said) != said:
+        log.write_text(hide(said), encoding="utf-8")
 
     if error and kernels.stopped:
         error = "interrupted"
@@ -130,7 +145,7 @@ def execute(
         error = "stopped here: the cells below did not run"
     seconds = round(time.perf_counter() - started, 1)
     failure = (error, _count_code(reached), _last_heading(reached)) if error else ()
-    return Outcome(notebook.stem, "failed" if error else "ok", seconds, usage, executed, *failure)
+    return Outcome(notebook.stem, "failed" if error else "ok", seconds, usage, hide(executed), *failure)
 
 
 def _is_code(cell: NotebookNode) -> bool:

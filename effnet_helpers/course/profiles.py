@@ -127,6 +127,12 @@ def in_effect(chosen: list[Path], given: dict[str, dict[str, Any]]) -> dict[str,
     }
 
 
+def paths_in(values: dict[str, dict[str, Any]]) -> list[Path]:
+    """Returns the absolute paths among the parameters of notebooks."""
+    found = [_split_path(name, value)[1] for each in values.values() for name, value in each.items()]
+    return [Path(path) for path in found if os.path.isabs(path)]
+
+
 @functools.lru_cache
 def _read(path: Path, modified: int, size: int) -> NotebookNode:
     return nbformat.read(path, as_version=4)
@@ -149,12 +155,16 @@ def _check_known(kind: str, name: str, known: Iterable[str], where: str) -> None
         raise CourseError(f"{where}: there is no {kind} {name!r}.{known_ones}")
 
 
+def _split_path(name: str, value: Any) -> tuple[str, str]:
+    """Splits a parameter's value into what stands before a path, as in "folder:PATH", and the path; "" if none."""
+    kind, colon, path = value.partition(":") if name == "dataset" else ("", "", value)
+    return (f"{kind}{colon}", path or "") if name in PATHS or kind in KINDS_WITH_PATH else (value, "")
+
+
 def _from_here(name: str, text: str) -> str:
     """Completes a path that was given in the current folder: kernels run in `notebooks/`."""
-    kind, colon, path = text.partition(":") if name == "dataset" else ("", "", text)
-    if not path or (name not in PATHS and kind not in KINDS_WITH_PATH):
-        return text
-    return f"{kind}{colon}{Path.cwd() / os.path.expanduser(path)}"
+    before, path = _split_path(name, text)
+    return f"{before}{Path.cwd() / os.path.expanduser(path)}" if path else text
 
 
 def _check_type(parameter: Parameter, value: Any, where: str) -> None:

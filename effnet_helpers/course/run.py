@@ -24,6 +24,7 @@ from effnet_helpers.course.display import LiveProgress, duration, summary_table
 from effnet_helpers.course.execute import CellCallback, Outcome, execute
 from effnet_helpers.course.kernels import Kernels
 from effnet_helpers.course.pages import write_index, write_page
+from effnet_helpers.course.places import Hide, hiding
 from effnet_helpers.machine import memory_gb, usable_cores
 
 import pandas as pd
@@ -143,9 +144,13 @@ def run_series(
     ran_on, work, labels_of = versions(root), {}, {}  # what to do by label, labels by folder
     for name, given in plans.items():
         folder = new_run_dir(root, name)
-        _write_json(folder / "parameters.json", {"profile": profile, "notebooks": profiles.in_effect(chosen, given)})
+        values = profiles.in_effect(chosen, given)
+        hide = hiding(root, profiles.paths_in(values))
+        _write_json(folder / "parameters.json", {"profile": profile, "notebooks": hide(values)})
         prefix = f"{folder.name} " if len(plans) > 1 else ""
-        todo = {f"{prefix}{path.stem}": functools.partial(_run_one, path, folder, given[path.stem]) for path in chosen}
+        todo = {
+            f"{prefix}{path.stem}": functools.partial(_run_one, path, folder, given[path.stem], hide) for path in chosen
+        }
         work |= todo
         labels_of[folder] = todo.keys()
 
@@ -234,9 +239,11 @@ def seed_statistics(runs: dict[int, list[Outcome]]) -> pd.DataFrame:
     return table.join(by_seed.reindex(columns=[f"seed_{seed}" for seed in runs])).reset_index()
 
 
-def _run_one(path: Path, folder: Path, given: dict[str, Any], on_cell: CellCallback, kernels: Kernels) -> Outcome:
-    log = folder / "logs" / f"{path.stem}.log"
-    outcome = execute(path, folder / path.name, given, cwd=path.parent, log=log, on_cell=on_cell, kernels=kernels)
+def _run_one(
+    path: Path, folder: Path, given: dict[str, Any], hide: Hide, on_cell: CellCallback, kernels: Kernels
+) -> Outcome:
+    options = {"cwd": path.parent, "log": folder / "logs" / f"{path.stem}.log"}
+    outcome = execute(path, folder / path.name, given, on_cell=on_cell, kernels=kernels, hide=hide, **options)
     if outcome.executed:
         with kernels.taking_turns():  # a timing cell next door would notice
             write_page(outcome, folder, path.parent)

@@ -1,0 +1,62 @@
+"""What a run leaves names no place of this computer: paths are shown as whoever started it would write them."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from effnet_helpers.course import ROOT
+from effnet_helpers.machine import without_home
+
+VARIABLES = ("EFFNET_CACHE", "TFDS_DATA_DIR", "KERAS_HOME")  # name folders that may lie anywhere
+PICTURES = ("image/png", "image/jpeg")  # in base64, where a slash is no separator
+
+Hide = Callable[[Any], Any]
+
+
+def as_given(path: Path) -> str:
+    """Writes an absolute path from the current folder, or from the user's; of any other only the last name."""
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else without_home(path, f"…/{path.name}")
+
+
+def hiding(root: Path, paths: Iterable[Path]) -> Hide:
+    """Makes a function that writes absolute paths in texts as `as_given` does, or from a place that has a name.
+
+    Args:
+        root: The checkout, shown as `.`, as are this Python's folders, the user's and the temporary one by their names.
+        paths: What was given to the notebooks; what lies beside each is shown alike.
+
+    Returns:
+        A function of a text, or of lists and dictionaries of them such as a notebook, that returns another of its kind.
+    """
+    named = {tempfile.gettempdir(): "tmp", sysconfig.get_path("stdlib"): "python", os.path.expanduser("~"): "~"}
+    named |= {os.path.abspath(os.environ[name]): f"${name}" for name in VARIABLES if os.environ.get(name)}
+    named |= {str(ROOT): ".", str(root): ".", sysconfig.get_path("purelib"): "site-packages"}
+    named |= {str(path.parent): os.path.dirname(as_given(path)) or "." for path in paths}
+    named |= {str(path): as_given(path) for path in paths}
+    shown = {}
+    for path, name in named.items():
+        for spelled in (path, os.path.normpath(path), os.path.realpath(path)):
+            if os.path.dirname(spelled) != spelled:  # a home may be "/", in containers
+                # As it stands in messages, in Python's strings, in what papermill makes of these, and in tables.
+                in_ascii = spelled.encode("unicode_escape").decode("ascii").replace('"', r"\"")
+                shown |= dict.fromkeys((spelled, repr(spelled)[1:-1], in_ascii, html.escape(spelled)), name)
+    longest_first = sorted(shown, key=len, reverse=True)
+    # No part of a longer name or an address. Behind "m" ends what gives a traceback its colours.
+    pattern = re.compile(rf"(?:(?<![\w.~-])|(?<=\dm))(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])")
+
+    def hide(value: Any) -> Any:
+        if isinstance(value, str):
+            return pattern.sub(lambda match: shown[match[0]], value)
+        if isinstance(value, dict):
+            return type(value)({key: each if key in PICTURES else hide(each) for key, each in value.items()})
+        return [hide(each) for each in value] if isinstance(value, list) else value
+
+    return hide
