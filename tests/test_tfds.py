@@ -520,6 +520,26 @@ def test_without_network_one_message_says_what_to_do(place, monkeypatch):
     assert len(message.splitlines()) == 6
 
 
+def test_with_half_of_the_archives_and_no_network_the_others_are_named_at_once(place, monkeypatch):
+    monkeypatch.setattr(machine, "why_unreachable", lambda url: "no network")
+    with downloaded("stanford_dogs", place, mini_tfds.stanford_dogs_archives(1, 1)):
+        folder = place / "downloads" / "stanford_dogs"
+        for archive in [*folder.glob("*imag*"), *folder.glob("*list*")]:
+            archive.unlink()
+        with pytest.raises(data.NotPreparedError, match=r"prepared \(ConnectionError: no network\)") as raised:
+            tfds.list_tfds("stanford_dogs")
+    expected = f"Missing, without network to be placed in {place / 'downloads' / 'manual'}: images.tar, lists.tar"
+    assert expected in str(raised.value).splitlines()
+
+
+def test_of_a_set_with_configurations_only_what_this_one_takes_is_missing(place, monkeypatch):
+    monkeypatch.setattr(machine, "why_unreachable", lambda url: "no network")
+    with downloaded("imagenette", place, mini_tfds.imagenette_archives()):
+        with pytest.raises(data.NotPreparedError, match=r"Missing, .*manual: imagenette2-320\.tgz\n"):
+            tfds.list_tfds("imagenette/320px-v2")
+        assert tfds.list_tfds("imagenette/160px-v2").entries
+
+
 def test_a_server_that_hangs_keeps_nobody_waiting(tiny, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/images.tar"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,7 +27,8 @@ def import_tfds() -> ModuleType:
 def prepare(builder: Any) -> None:
     """Lets tfds download and prepare a set that was never prepared here.
 
-    Without a network tfds would try for minutes, so it is not asked to unless archives of the set are there already.
+    Without a network tfds would try for minutes, so it is not asked to unless archives of the set are there already, and
+    each server is asked for before anything is fetched from it.
 
     Args:
         builder: A builder of tfds.
@@ -42,15 +44,17 @@ def prepare(builder: Any) -> None:
     by_hand = [_manual_dir(builder) / info.filename for info in infos.values() if info.filename]
     is_there = _has_archives(_downloads(builder)) or any(map(Path.exists, by_hand)) or _instructions(builder)
     problem = machine.why_unreachable(next(iter(infos))) if infos and not is_there else ""
+    refused: list[str] = []
     if not problem:
         print(f"{builder.name}: preparing it in {_shown(builder.data_path)}, once", flush=True)
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # tfds says the same at greater length
+            # tfds says the same at greater length
+            with contextlib.redirect_stdout(io.StringIO()), _asking_for_servers(refused):
                 builder.download_and_prepare()
         except Exception as error:  # it can fail in more ways than tfds has names for
             problem = _shown(f"{type(error).__name__}: {first_line(error)}")
     if problem:
-        raise NotPreparedError(_explanation(builder, problem))
+        raise NotPreparedError(_explanation(builder, problem, refused))
 
 
 def damaged(builder: Any, reason: str) -> NotPreparedError:
@@ -66,7 +70,26 @@ def first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no details")
 
 
-def _explanation(builder: Any, problem: str) -> str:
+@contextlib.contextmanager
+def _asking_for_servers(refused: list[str]) -> Iterator[None]:
+    """Lets a download of tfds fail at once where its server cannot be reached, and adds its address to a list."""
+    from tensorflow_datasets.core import utils
+    from tensorflow_datasets.core.download.downloader import _Downloader
+
+    download = _Downloader._sync_download
+
+    def ask_and_download(self: Any, url: str, *arguments: Any, **options: Any) -> Any:
+        if url.startswith("http") and (problem := machine.why_unreachable(url)):
+            refused.append(url)
+            raise ConnectionError(problem)
+        return download(self, url, *arguments, **options)
+
+    # Not among the settings of tfds: how often it tries, and for how long.
+    with utils.temporary_assignment(_Downloader, "_sync_download", ask_and_download):
+        yield
+
+
+def _explanation(builder: Any, problem: str, refused: list[str]) -> str:
     total = sum(info.size for info in (builder.url_infos or {}).values())  # of all configurations
     size = f"{total / 2**30:,.2f} GiB" if total >= 2**30 else f"{total / 2**20:,.2f} MiB" if total else "unknown"
     size = f"at most {size}" if len(builder.BUILDER_CONFIGS) > 1 else size
@@ -76,6 +99,11 @@ def _explanation(builder: Any, problem: str) -> str:
         lines = [f"It must be downloaded by hand; here, manual_dir is {_shown(_manual_dir(builder))}"]
         lines += [f"    {line.strip()}" for line in instructions.splitlines()]
         first = "place these files there and run this again"
+    elif refused:
+        # All that the set is made of; which of these a configuration takes, tfds knows only when it asks for them.
+        wanted = refused if len(builder.BUILDER_CONFIGS) > 1 else filter(_is_missing(builder), builder.url_infos)
+        named = ", ".join(builder.url_infos[url].filename or url for url in wanted if url in builder.url_infos)
+        lines = [f"Missing, without network to be placed in {_shown(_manual_dir(builder))}: {named}"]
     elif _has_archives(_downloads(builder)):
         lines = [f"If what was downloaded is damaged, delete it: {_shown(_downloads(builder))}"]
     return "\n".join([
@@ -99,6 +127,19 @@ def _downloads(builder: Any) -> Path:
 
 def _has_archives(folder: Path) -> bool:
     return any(path.is_file() for path in folder.glob("*"))  # what is still arriving lies in folders
+
+
+def _is_missing(builder: Any) -> Callable[[str], bool]:
+    """Gives a function that tells whether what belongs to an address is neither downloaded nor placed by hand."""
+    from tensorflow_datasets.core.download.resource import get_dl_fname
+
+    def is_missing(url: str) -> bool:
+        info = builder.url_infos[url]
+        names = get_dl_fname(url, info.checksum), get_dl_fname(url)
+        by_hand = info.filename and (_manual_dir(builder) / info.filename).exists()
+        return not by_hand and not any((_downloads(builder) / name).exists() for name in names)
+
+    return is_missing
 
 
 def _manual_dir(builder: Any) -> Path:
