@@ -27,8 +27,8 @@ def import_tfds() -> ModuleType:
 def prepare(builder: Any) -> None:
     """Lets tfds download and prepare a set that was never prepared here.
 
-    Without a network tfds would try for minutes, so it is not asked to unless archives of the set are there already, and
-    each server is asked for before anything is fetched from it.
+    Without a network tfds would try for minutes, so it is not asked to unless archives of the set are there already,
+    and each server is asked before anything is fetched from it.
 
     Args:
         builder: A builder of tfds.
