@@ -17,10 +17,17 @@ LONGEST_HEADER = 2**20  # bytes: that of a table of predictions names every clas
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of output, such as "a table of predictions", and what tells whether one is at a path."""
+    """A kind of output.
+
+    Attributes:
+        noun: What to call one, such as "a table of predictions".
+        is_own: Tells whether one is at a path.
+        note: Is told of a file before it comes to its place, where `is_own` must know one that was changed by hand.
+    """
 
     noun: str
     is_own: Callable[[Path], bool]
+    note: Callable[[Path], None] | None = None
 
 
 def check_free(kind: Kind, *paths: Path) -> None:
@@ -36,7 +43,8 @@ def check_free(kind: Kind, *paths: Path) -> None:
     there = [path for path in paths if os.path.lexists(path)]
     if there and (any(path.is_symlink() for path in there) or not kind.is_own(paths[0])):
         named = " and ".join(path.name for path in there)
-        reason = f"{named} was not written by this package as {kind.noun}, so it stays"
+        since = ", or was changed since" if kind.note else ""
+        reason = f"{named} was not written by this package as {kind.noun}{since}, so it stays"
         raise ValueError(f"{reason}. Take another name. Received: {str(paths[0])!r}")
 
 
@@ -64,6 +72,8 @@ def replacing(kind: Kind, *paths: Path) -> Iterator[Path]:
         new.mkdir()
         yield new
         check_free(kind, *paths)
+        if kind.note:
+            kind.note(new / paths[0].name)
         for path in paths:
             if path.is_dir():  # a folder is not replaced by one call: out of the way, and back if the other will not go
                 os.replace(path, old)

@@ -156,6 +156,19 @@ def test_nothing_of_the_user_is_replaced_by_a_table(tmp_path, name):
     assert sorted(child.name for child in tmp_path.iterdir()) == sorted(["pets", name])
 
 
+def test_a_table_of_its_own_that_was_edited_since_stays(tmp_path):
+    for i in range(8):
+        write(tmp_path / "pets" / "ab"[i % 2] / f"{i}.png", i)
+    dataset, findings = load(f"folder:{tmp_path / 'pets'}"), audit(tmp_path / "pets")
+    for to_csv, path in ((dataset.to_csv, tmp_path / "splits.csv"), (findings.to_csv, tmp_path / "audit.csv")):
+        to_csv(path)
+        edited = path.read_bytes().replace(b"a", b"A", 1)
+        path.write_bytes(edited)
+        with pytest.raises(ValueError, match=r"as a table .*, or was changed since, so it stays"):
+            to_csv(path)
+        assert path.read_bytes() == edited
+
+
 def test_a_table_of_its_own_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     for i in range(8):
         write(tmp_path / "pets" / "ab"[i % 2] / f"{i}.png", i)

@@ -3,8 +3,9 @@
 import os
 import re
 from collections import Counter
+from pathlib import Path
 
-from effnet_helpers import data, export, models, outputs, plotting
+from effnet_helpers import data, export, machine, models, outputs, plotting
 from effnet_helpers.course import ROOT
 from effnet_helpers.course.cli import app
 from effnet_helpers.export import predict as prediction
@@ -184,6 +185,7 @@ def test_an_interrupted_run_leaves_the_earlier_table_and_nothing_else(photos, tm
     out = tmp_path / "out" / "predictions.csv"
     out.parent.mkdir()
     out.write_text(EARLIER)
+    machine.note_written(out)
 
     def interrupt(done, total):
         raise KeyboardInterrupt
@@ -201,6 +203,7 @@ def test_the_command_writes_the_table_and_the_least_certain_pictures(photos, tmp
     (photos / "🐈 with a name that is far too long.jpg").write_bytes(encoded(picture(11)))
     out = tmp_path / "predictions.csv"
     out.write_text(EARLIER)
+    machine.note_written(out)
     exit_code, output = effnet(SAVED, photos, "--out", out, "--batch-size", 4)
     assert exit_code == 0, output
     table = pd.read_csv(out)
@@ -264,6 +267,10 @@ def test_the_command_run_twice_changes_no_file_of_the_user_and_reads_none_of_its
         assert after.keys() - before == {"predictions.csv", "predictions.png"}
         assert sorted(pd.read_csv("predictions.csv")["file"]) == sorted(before.keys() - {"notes.csv"})
     assert "predictions.png: written by an earlier prediction" in output
+    with Path("predictions.csv").open("a") as table:
+        table.write("mine.png,cat,1,,,\n")
+    assert effnet(SAVED, ".")[0] == 2
+    assert Path("predictions.csv").read_text().endswith("mine.png,cat,1,,,\n")
     exit_code, output = effnet(SAVED, *sorted(os.listdir()), "--out", "again.csv")
     assert exit_code == 0, output
     assert len(pd.read_csv("again.csv")) == len(before), "what is named one by one is a file like any other"

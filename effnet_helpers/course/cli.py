@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 FAILED, REFUSED, INTERRUPT = 1, 2, 130
 AUDIT, TABLE = Path("audit.csv"), Path("predictions.csv")
+OUT_HELP = "The table to write; an earlier one of this command that nobody changed is replaced."
 
 
 class _Commands(TyperGroup):
@@ -188,7 +189,7 @@ def check(profile: Profile = "quick", root: Root = ROOT) -> None:
 @app.command()
 def audit(
     path: Annotated[str, typer.Argument(help="A folder, a zip or tar archive, a CSV table, or a specification.")],
-    out: Annotated[Path, typer.Option(help="The table of all findings to write; an earlier one is replaced.")] = AUDIT,
+    out: Annotated[Path, typer.Option(help=OUT_HELP)] = AUDIT,
 ) -> None:
     """Reads every picture of a collection once: what cannot be used, is odd, is there twice. Changes nothing."""
     from effnet_helpers import outputs
@@ -214,7 +215,7 @@ def predict(
         Path, typer.Argument(help="A .keras, .tflite or .onnx file or the folder of a SavedModel, its .json beside it.")
     ],
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Pictures, folders, zip or tar archives.")],
-    out: Annotated[Path, typer.Option(help="The table to write; an earlier one of this command is replaced.")] = TABLE,
+    out: Annotated[Path, typer.Option(help=OUT_HELP)] = TABLE,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 32,
 ) -> None:
     """Says what is on pictures: a table with a row for each, and a PNG beside it with the least certain ones."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from effnet_helpers import outputs
+from effnet_helpers import machine, outputs
 from effnet_helpers.data.listing import Entry, Listing, nfc
 from effnet_helpers.data.load import FEWEST_IMAGES, alike_names, copies_in_other_splits
 from effnet_helpers.data.scan import Scanned, printable, scan
@@ -18,7 +18,7 @@ from effnet_helpers.data.sources import list_files, spec_of_path
 import pandas as pd
 
 COLUMNS = ["severity", "finding", "file", "class", "split", "detail", "cure"]
-TABLE_OF_FINDINGS = outputs.Kind("a table of an audit", lambda path: outputs.csv_header(path) == COLUMNS)
+TABLE_OF_FINDINGS = outputs.Kind("a table of an audit", machine.is_as_written, machine.note_written)
 SEVERITIES = ("error", "warning", "note")
 FEW_IMAGES = 20  # of a class, below which neither training nor its recall means much
 IMBALANCE = 3  # largest to smallest class, from which accuracy alone misleads
@@ -112,7 +112,7 @@ class Audit:
         return pd.DataFrame(rows, columns=["severity", "finding", "meaning", "files", "example", "cure"])
 
     def to_csv(self, path: str | os.PathLike) -> None:
-        """Writes all findings as a table in UTF-8. It replaces such a table, and no other file.
+        """Writes all findings as a table in UTF-8. It replaces such a table that nobody changed, and no other file.
 
         Raises:
             ValueError: If there is another file of this name.

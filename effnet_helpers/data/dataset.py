@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from effnet_helpers import outputs, preprocessing
+from effnet_helpers import machine, outputs, preprocessing
 from effnet_helpers.data import pipeline, pixels
 from effnet_helpers.data.listing import SPLITS, ImageFiles, PassedOver, Provenance
 from effnet_helpers.data.splits import limit_by_hash
@@ -19,11 +19,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
-# A mark of UTF-8, which Excel wants, and every cell in quotes, so that blanks and line breaks come back.
-OWN_BEGINNING = b'\xef\xbb\xbf"path","label","split"'
-TABLE_OF_SPLITS = outputs.Kind(
-    "a table of splits", lambda path: path.is_file() and path.read_bytes().startswith(OWN_BEGINNING)
-)
+TABLE_OF_SPLITS = outputs.Kind("a table of splits", machine.is_as_written, machine.note_written)
 PIXELS_VERSION = 2  # goes up whenever this package begins to make other pixels of the same file
 
 
@@ -130,7 +126,7 @@ class ImageDataset:
 
         Args:
             path: The file to write, with the columns path, label and split; paths are relative to its folder. It
-                replaces a table that a data set wrote, and nothing else.
+                replaces a table that a data set wrote and nobody changed, and nothing else.
 
         Raises:
             ValueError: If there is another file of this name.
@@ -142,6 +138,7 @@ class ImageDataset:
             for split, files in self.splits.items()
             for name, label in zip(files.names, files.labels, strict=True)
         ]
+        # A mark of UTF-8, which Excel wants, and every cell in quotes, so that blanks and line breaks come back.
         options = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
         with (
             outputs.replacing(TABLE_OF_SPLITS, path) as temporary,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from effnet_helpers import outputs, preprocessing
+from effnet_helpers import machine, outputs, preprocessing
 from effnet_helpers.data import extract_archive, is_archive, list_pictures, scan_file
 from effnet_helpers.models import ModelCard
 
@@ -34,7 +34,7 @@ def _is_table(path: Path) -> bool:
     return (*first[:3], last) == COLUMNS and all(name.startswith("p_") for name in first[3:])
 
 
-PREDICTIONS = outputs.Kind("a table of predictions", _is_table)
+PREDICTIONS = outputs.Kind("a table of predictions", machine.is_as_written, machine.note_written)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def find_pictures(paths: Sequence[str | os.PathLike]) -> Found:
             below = [(place / name, path / name) for name in pictures]
             others += [(str(path / other.name), other.reason) for other in passed_over if other.trait not in PLAIN]
         for file, name in below:
-            if outputs.CONTACT_SHEET.is_own(file) or PREDICTIONS.is_own(file):
+            if outputs.CONTACT_SHEET.is_own(file) or _is_table(file):
                 others.append((str(name), "written by an earlier prediction"))
             else:
                 files.append(file)
@@ -144,7 +144,7 @@ def predict_to_csv(
 ) -> Summary:
     """Predicts the class of each picture and writes the table of `predict_files` as CSV, batch by batch.
 
-    The file replaces an earlier table once it is whole. In it, what is not UTF-8 in a name is escaped.
+    The file replaces an earlier table that nobody changed, once it is whole. What is not UTF-8 in a name is escaped.
 
     Args:
         predict: See `predict_files`.

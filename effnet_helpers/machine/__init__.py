@@ -4,7 +4,14 @@ Nothing here imports TensorFlow or Keras, so that what is broken can be named in
 """
 
 from effnet_helpers.machine.allocation import keep_freed_memory, kernel_environment
-from effnet_helpers.machine.cache import cache_dir, clear_cache, free_cache_gb, writable_folder
+from effnet_helpers.machine.cache import (
+    cache_dir,
+    clear_cache,
+    free_cache_gb,
+    is_as_written,
+    note_written,
+    writable_folder,
+)
 from effnet_helpers.machine.checks import NOTE, OK, PROBLEM, Readiness, check_computer
 from effnet_helpers.machine.facts import (
     KERAS_SETTINGS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import hashlib
 import os
 import shutil
 import tempfile
@@ -55,6 +56,16 @@ def writable_folder(name: str) -> Path:
         return folder
 
 
+def note_written(path: Path) -> None:
+    """Notes in the cache that this package wrote a file, as it is now."""
+    _note_of(path).touch()
+
+
+def is_as_written(path: Path) -> bool:
+    """Tells whether a file has the very bytes of one that this package wrote, as far as the cache knows."""
+    return path.is_file() and _note_of(path).exists()
+
+
 def free_cache_gb() -> float:
     """Returns how many GB (10**9 bytes) are free for the cache; 0 where it cannot be written."""
     try:
@@ -84,6 +95,11 @@ def clear_cache() -> tuple[Path, int]:
     size = sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
     shutil.rmtree(path)
     return path, size
+
+
+def _note_of(path: Path) -> Path:
+    with path.open("rb") as file:
+        return writable_folder("written") / hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _cache_path() -> Path:
