@@ -125,6 +125,9 @@ def test_keras_settings_of_other_projects_are_found_unless_they_are_unreadable(m
     expected = ["backend is jax in keras.json", "image_data_format is channels_first in keras.json"]
     assert facts.foreign_keras_settings() == expected
     assert next(checks._tensorflow("quick")).status == PROBLEM
+    settings.write_text(settings.read_text().replace("channels_first", "channels_last"))
+    assert next(checks._tensorflow("quick")).status == NOTE
+    settings.write_text(settings.read_text().replace("channels_last", "channels_first"))
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     assert facts.foreign_keras_settings() == expected[1:]
     settings.write_text("[1]")

@@ -123,11 +123,11 @@ def _packages() -> Iterator[Finding]:
 
 def _tensorflow(profile: str) -> Iterator[Finding]:
     if foreign := facts.foreign_keras_settings():
-        text = (
-            f"{', '.join(foreign)}: the lessons set this right for themselves, but plain Keras beside them follows it"
-        )
+        text = f"{', '.join(foreign)}: set aside in the lessons, but plain Keras in programs of your own follows it"
+        # Another backend says so itself; with other axes the networks of the lessons stop or, worse, misread pictures.
+        status = PROBLEM if any("image_data_format" in each for each in foreign) else NOTE
         remedy = f"put {', '.join(map(str, facts.KERAS_SETTINGS.values()))} there, or set KERAS_HOME to an empty folder"
-        yield Finding("Keras settings", PROBLEM, text, remedy)
+        yield Finding("Keras settings", status, text, remedy)
     found, driver = facts.tensorflow(), facts.nvidia_smi()
     if found.error:
         too_old = "SIGILL" in found.error
