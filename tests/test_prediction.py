@@ -145,6 +145,22 @@ def test_folders_archives_and_files_are_found_under_the_names_they_were_given(ph
     assert "~x.jpg" in prediction.find_pictures(["."]).names
 
 
+def test_absolute_paths_are_called_by_what_names_no_place_of_the_machine(photos, tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(photos)
+    for path in ("home/a.png", "one/a.png", "other/a.png"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(encoded(picture(1), "PNG"))
+    inside = photos / "cats" / "small.bmp"
+    found = prediction.find_pictures([inside, tmp_path / "home", tmp_path / "one", tmp_path / "other" / "a.png"])
+    assert found.names == ("cats/small.bmp", "~/a.png", "…/one/a.png", "…/a.png")
+    assert prediction.find_pictures([tmp_path / f"{each}/a.png" for each in ("one", "other")]).names == (
+        "…/one/a.png",
+        "…/other/a.png",
+    )
+
+
 def test_what_is_not_there_or_empty_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"There is no such file or folder\. Received: '.*nowhere'"):
         prediction.find_pictures([tmp_path / "nowhere"])
@@ -171,7 +187,7 @@ def test_the_csv_is_the_table_and_the_summary_counts_it(corpus, tmp_path):
     np.testing.assert_allclose(written["probability"], table["probability"], atol=1e-4)
 
     left_out = {name for name, expectation in expected.items() if expectation.fate == hostile.LEFT_OUT}
-    assert {name for name, _ in summary.problems} == {os.path.join(root, name) for name in left_out}
+    assert {name for name, _ in summary.problems} == {os.path.join("…", root.name, name) for name in left_out}
     assert summary.counts == {name: int((table["predicted"] == name).sum()) for name in CLASSES}
     assert sum(summary.counts.values()) + len(summary.problems) == len(found.files)
     lowest = table.dropna(subset="probability").nsmallest(7, "probability")

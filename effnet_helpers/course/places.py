@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from effnet_helpers.course import ROOT
-from effnet_helpers.machine import without_home
+from effnet_helpers.machine import from_here
 
 VARIABLES = ("EFFNET_CACHE", "TFDS_DATA_DIR", "KERAS_HOME")  # name folders that may lie anywhere
 PICTURES = ("image/png", "image/jpeg")  # in base64, where a slash is no separator
@@ -20,18 +20,13 @@ PICTURES = ("image/png", "image/jpeg")  # in base64, where a slash is no separat
 Hide = Callable[[Any], Any]
 
 
-def as_given(path: Path) -> str:
-    """Writes an absolute path from the current folder, or from the user's; of any other only the last name."""
-    here = Path.cwd()
-    return path.relative_to(here).as_posix() if path.is_relative_to(here) else without_home(path, f"…/{path.name}")
-
-
 def hiding(root: Path, paths: Iterable[Path]) -> Hide:
-    """Makes a function that writes absolute paths in texts as `as_given` does, or from a place that has a name.
+    """Makes a function that writes absolute paths in texts from the current folder, or a place that has a name.
 
     Args:
         root: The checkout, shown as `.`, as are this Python's folders, the user's and the temporary one by their names.
-        paths: What was given to the notebooks; what lies beside each is shown alike.
+        paths: What was given to the notebooks; what lies beside each is shown alike. Outside the current folder and
+            the user's, only the last name is shown.
 
     Returns:
         A function of a text, or of lists and dictionaries of them such as a notebook, that returns another of its kind.
@@ -39,8 +34,8 @@ def hiding(root: Path, paths: Iterable[Path]) -> Hide:
     named = {tempfile.gettempdir(): "tmp", sysconfig.get_path("stdlib"): "python", os.path.expanduser("~"): "~"}
     named |= {os.path.abspath(os.environ[name]): f"${name}" for name in VARIABLES if os.environ.get(name)}
     named |= {str(ROOT): ".", str(root): ".", sysconfig.get_path("purelib"): "site-packages"}
-    named |= {str(path.parent): os.path.dirname(as_given(path)) or "." for path in paths}
-    named |= {str(path): as_given(path) for path in paths}
+    given = {str(path): from_here(path, f"…/{path.name}") for path in paths}
+    named |= {os.path.dirname(path): os.path.dirname(name) or "." for path, name in given.items()} | given
     shown = {}
     for path, name in named.items():
         for spelled in (path, os.path.normpath(path), os.path.realpath(path)):

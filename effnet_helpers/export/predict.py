@@ -7,6 +7,7 @@ Memory does not grow with the number of files: pictures are read batch by batch,
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +44,8 @@ class Found:
 
     Attributes:
         files: Where each can be read.
-        names: What to call each: its path as it was given, or within the folder or archive that was given.
+        names: What to call each: its path as it was given, or within the folder or archive that was given. Absolute
+            ones are written from the current folder or the user's; elsewhere only their last names are.
         others: `(name, reason)` of what was passed over and may be a picture, hidden files and other kinds apart:
             because it could not be unpacked safely, say, or because an earlier prediction wrote it.
     """
@@ -84,19 +86,19 @@ def find_pictures(paths: Sequence[str | os.PathLike]) -> Found:
         ValueError: If a path does not exist, an archive cannot be unpacked, or there is no picture at all.
     """
     files, names, others = [], [], []
-    for path in map(Path, paths):
+    for path, shown in _shown(paths).items():
         place = _place(path)
         if not os.path.lexists(place):
             raise ValueError(f"There is no such file or folder. Received: {str(path)!r}")
         if is_archive(place):
             archive = extract_archive(place)
             place = archive.root
-            others += [(str(path / name), reason) for name, reason in archive.skipped]
-        below = [(place, path)]
+            others += [(str(shown / name), reason) for name, reason in archive.skipped]
+        below = [(place, shown)]
         if place.is_dir():
             pictures, passed_over = list_pictures(place)
-            below = [(place / name, path / name) for name in pictures]
-            others += [(str(path / other.name), other.reason) for other in passed_over if other.trait not in PLAIN]
+            below = [(place / name, shown / name) for name in pictures]
+            others += [(str(shown / other.name), other.reason) for other in passed_over if other.trait not in PLAIN]
         for file, name in below:
             if outputs.CONTACT_SHEET.is_own(file) or _is_table(file):
                 others.append((str(name), "written by an earlier prediction"))
@@ -235,6 +237,14 @@ def _try_to_read(card: ModelCard, path: str | os.PathLike) -> tuple[np.ndarray |
     except OSError as error:  # a folder on the way to it may not be entered
         return None, error.strerror
     return None, scan_file(path.parent, path.name).problem or problem  # the scan says it in fewer words
+
+
+def _shown(paths: Sequence[str | os.PathLike]) -> dict[Path, Path]:
+    """Maps paths to what to call them in a table, which must not name places of this computer, and tell them apart."""
+    absolute = {path for path in map(Path, paths) if path.is_absolute()}
+    length = next(n for n in itertools.count(1) if len({path.parts[-n:] for path in absolute}) == len(absolute))
+    names = {path: "/".join(("…", *path.parts[-length:])) for path in absolute}
+    return {path: Path(machine.from_here(path, names[path]) if path in names else path) for path in map(Path, paths)}
 
 
 def _place(path: str | os.PathLike) -> Path:

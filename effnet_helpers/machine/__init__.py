@@ -16,6 +16,7 @@ from effnet_helpers.machine.checks import NOTE, OK, PROBLEM, Readiness, check_co
 from effnet_helpers.machine.facts import (
     KERAS_SETTINGS,
     foreign_keras_settings,
+    from_here,
     keras_home,
     memory_gb,
     usable_cores,

@@ -141,6 +141,12 @@ def without_home(path: Path, otherwise: str | None = None) -> str:
     return str(path) if otherwise is None else otherwise
 
 
+def from_here(path: Path, otherwise: str) -> str:
+    """Writes an absolute path from the current folder, or from the user's with `~`; elsewhere it is `otherwise`."""
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else without_home(path, otherwise)
+
+
 def free_gb(path: Path) -> float:
     """Returns how many GB are free where a folder is or will be; an `OSError` says why it cannot be written."""
     nearest = next(each for each in (path, *path.parents) if each.exists())
