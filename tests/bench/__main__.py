@@ -26,6 +26,7 @@ ROWS = (
     "fine-tune",
     "accuracy",
     "few-labels",
+    "recipes",
     "memory",
     "growth",
     "series",

@@ -103,6 +103,7 @@ class Settings:
         trainings: of each side in the row fine-tune, where one takes many minutes.
         tiny: whether to try the code only.
         folder: where a row puts a table of its own, beside the CSV file of all rows.
+        sets: a folder of the image sets that the row recipes names, or None for those at hand alone.
     """
 
     rounds: int = 5
@@ -110,6 +111,7 @@ class Settings:
     trainings: int = 1
     tiny: bool = False
     folder: Path = Path()
+    sets: Path | None = None
 
 
 @dataclass(frozen=True)
