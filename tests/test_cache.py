@@ -28,6 +28,20 @@ def test_clean_cache_deletes_only_what_the_course_created(tmp_path, monkeypatch)
     assert os.listdir(theirs) == ["thesis.txt"]
 
 
+def test_what_was_written_is_known_until_it_is_changed_and_believed_where_there_is_no_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("EFFNET_CACHE", str(tmp_path / "cache"))
+    table = tmp_path / "table.csv"
+    table.write_text("as written")
+    assert not machine.is_as_written(table)
+    machine.note_written(table)
+    assert machine.is_as_written(table)
+    table.write_text("changed")
+    assert not machine.is_as_written(table)
+    monkeypatch.setenv("EFFNET_CACHE", str(table / "cache"))
+    machine.note_written(table)
+    assert machine.is_as_written(table)
+
+
 def test_a_cache_that_cannot_be_made_has_no_room(tmp_path, monkeypatch):
     monkeypatch.setenv("EFFNET_CACHE", str(tmp_path / "cache"))
     assert machine.free_cache_gb() > 0

@@ -18,7 +18,11 @@ from effnet_helpers.data.sources import list_files, spec_of_path
 import pandas as pd
 
 COLUMNS = ["severity", "finding", "file", "class", "split", "detail", "cure"]
-TABLE_OF_FINDINGS = outputs.Kind("a table of an audit", machine.is_as_written, machine.note_written)
+TABLE_OF_FINDINGS = outputs.Kind(
+    "a table of an audit",
+    lambda path: outputs.csv_header(path) == COLUMNS and machine.is_as_written(path),
+    machine.note_written,
+)
 SEVERITIES = ("error", "warning", "note")
 FEW_IMAGES = 20  # of a class, below which neither training nor its recall means much
 IMBALANCE = 3  # largest to smallest class, from which accuracy alone misleads

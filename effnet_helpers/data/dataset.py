@@ -19,7 +19,13 @@ import numpy as np
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
-TABLE_OF_SPLITS = outputs.Kind("a table of splits", machine.is_as_written, machine.note_written)
+# A mark of UTF-8, which Excel wants, and every cell in quotes, so that blanks and line breaks come back.
+OWN_BEGINNING = b'\xef\xbb\xbf"path","label","split"'
+TABLE_OF_SPLITS = outputs.Kind(
+    "a table of splits",
+    lambda path: path.is_file() and path.read_bytes().startswith(OWN_BEGINNING) and machine.is_as_written(path),
+    machine.note_written,
+)
 PIXELS_VERSION = 2  # goes up whenever this package begins to make other pixels of the same file
 
 
@@ -138,7 +144,6 @@ class ImageDataset:
             for split, files in self.splits.items()
             for name, label in zip(files.names, files.labels, strict=True)
         ]
-        # A mark of UTF-8, which Excel wants, and every cell in quotes, so that blanks and line breaks come back.
         options = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
         with (
             outputs.replacing(TABLE_OF_SPLITS, path) as temporary,

@@ -35,7 +35,9 @@ def _is_table(path: Path) -> bool:
     return (*first[:3], last) == COLUMNS and all(name.startswith("p_") for name in first[3:])
 
 
-PREDICTIONS = outputs.Kind("a table of predictions", machine.is_as_written, machine.note_written)
+PREDICTIONS = outputs.Kind(
+    "a table of predictions", lambda path: _is_table(path) and machine.is_as_written(path), machine.note_written
+)
 
 
 @dataclass(frozen=True)

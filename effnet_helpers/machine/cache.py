@@ -58,12 +58,15 @@ def writable_folder(name: str) -> Path:
 
 def note_written(path: Path) -> None:
     """Notes in the cache that this package wrote a file, as it is now."""
-    _note_of(path).touch()
+    note = _note_of(path)
+    with contextlib.suppress(OSError):
+        note.parent.mkdir(exist_ok=True)
+        note.touch()
 
 
 def is_as_written(path: Path) -> bool:
-    """Tells whether a file has the very bytes of one that this package wrote, as far as the cache knows."""
-    return path.is_file() and _note_of(path).exists()
+    """Tells whether a file has the very bytes of one that this package wrote; so it is said where no cache can be."""
+    return _note_of(path).exists() or not os.access(cache_dir(), os.W_OK)
 
 
 def free_cache_gb() -> float:
@@ -99,7 +102,7 @@ def clear_cache() -> tuple[Path, int]:
 
 def _note_of(path: Path) -> Path:
     with path.open("rb") as file:
-        return writable_folder("written") / hashlib.file_digest(file, "sha256").hexdigest()
+        return cache_dir() / "written" / hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _cache_path() -> Path:

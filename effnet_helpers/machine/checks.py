@@ -211,7 +211,8 @@ def _data(datasets: Iterable[str]) -> Iterator[Finding]:
 def _folder(name: str, path: Path, needed_gb: float, variable: str = "", status: str = PROBLEM) -> Finding:
     """Compares a folder, there or to be made, with how much is going to be written to it."""
     place = facts.without_home(path, variable or name)
-    remedy = f"set {variable} to a folder with room in which you may write" if variable else "make room there"
+    remedy = "with room in which you may write"
+    remedy = f"set {variable} to a folder {remedy}" if variable else f"a checkout {remedy}"
     try:
         free = facts.free_gb(path)
     except OSError as error:
