@@ -3,6 +3,7 @@
 import errno
 import functools
 import json
+import os
 import re
 import shutil
 import signal
@@ -200,16 +201,17 @@ def test_pages_load_nothing_from_elsewhere_and_keep_alternative_texts(failed_run
     assert "ValueError: first <line> second line" in index.table.text
 
 
-def test_what_a_run_leaves_names_no_folder_of_this_machine(course, tmp_path):
-    folder = tmp_path / "Tom & Zoë's" / "pics"
+def test_what_a_run_leaves_names_no_folder_of_this_machine(built, tmp_path):
+    course = copy_of(built, tmp_path / "co{u}rse")
+    folder = tmp_path / "Tom & Zoë's" / os.fsdecode(b"p\xefcs")
     folder.mkdir(parents=True)
     given = ("-p", f"dataset=folder:{folder}", "-p", "action=open")
     assert effnet("run", "2", *given, "--root", course, "--name", "x").exit_code == 1
     left = {path.name: path.read_text() for path in (course / "runs" / "x").rglob("*.*")}
     assert {"02_second.ipynb", "02_second.html", "02_second.log", "index.html", "metrics.json"} < left.keys()
     assert [name for name, text in left.items() if str(tmp_path) in text or "Tom" in text] == []
-    assert json.loads(left["parameters.json"])["notebooks"]["02_second"]["dataset"] == "folder:…/pics"
-    assert "…/pics/nothing" in json.loads(left["metrics.json"])["02_second"]["error"]
+    assert json.loads(left["parameters.json"])["notebooks"]["02_second"]["dataset"] == r"folder:…/p\udcefcs"
+    assert r"…/p\udcefcs/nothing" in json.loads(left["metrics.json"])["02_second"]["error"]
 
 
 def test_paths_are_shown_from_where_the_command_is_given_or_by_a_place_with_a_name(tmp_path, monkeypatch):

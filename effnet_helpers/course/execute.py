@@ -117,7 +117,7 @@ def execute(
         try:
             try:
                 papermill.execute_notebook(
-                    notebook,
+                    str(notebook).replace("{", "{{").replace("}", "}}"),  # papermill formats it
                     None,  # it would write every path
                     parameters=parameters,
                     kernel_name="python3",

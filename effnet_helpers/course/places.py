@@ -49,7 +49,8 @@ def hiding(root: Path, paths: Iterable[Path]) -> Hide:
 
     def hide(value: Any) -> Any:
         if isinstance(value, str):
-            return pattern.sub(lambda match: shown[match[0]], value)
+            hidden = pattern.sub(lambda match: shown[match[0]], value)
+            return hidden.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files need not be UTF-8
         if isinstance(value, dict):
             return type(value)({key: each if key in PICTURES else hide(each) for key, each in value.items()})
         return [hide(each) for each in value] if isinstance(value, list) else value
