@@ -43,7 +43,7 @@ def test_fine_tuning_agrees_with_and_without_the_cached_prefix(textile):
         model = tiny_classifier()
         training.fit_head(model, textile, epochs=2, seed=0)
         models.unfreeze_blocks(model, last=4)
-        fit = training.fine_tune(model, textile, epochs=2, batch_size=16, learning_rate=1e-4, seed=1, cache=cache)
+        fit = training.fine_tune(model, textile, steps=6, batch_size=16, learning_rate=1e-4, seed=1, cache=cache)
         losses[cache] = fit.history["loss"] + fit.history["val_loss"]
         assert fit.trained == ("block6a", "block6b", "block7a", "top", "head")
     np.testing.assert_allclose(losses[True], losses[False], rtol=2e-2)
@@ -58,7 +58,7 @@ def test_fitting_a_head_changes_the_head_alone(model, textile):
     assert fit.trained == ("head",)
     assert fit.trained_parameters == 2 * 1280 + 1280 * 3 + 3
     assert fit.seconds > 0
-    assert "6,403 parameters (head) trained for 1 epochs" in str(fit)
+    assert "6,403 parameters (head) trained for 2 steps (1.0 passes)" in str(fit)
 
 
 def test_a_fitted_model_is_compiled_and_scores_what_the_history_says(model, textile):
@@ -68,8 +68,8 @@ def test_a_fitted_model_is_compiled_and_scores_what_the_history_says(model, text
     assert fit.best_epoch == 1 + int(np.argmin(fit.history["val_loss"]))
 
 
-def small_fit(keeper, epochs, losses):
-    """Trains a model whose validation loss at each epoch is given; returns its weight after each epoch."""
+def small_fit(keeper, epochs, losses, accuracies=None):
+    """Trains a model whose validation scores at each epoch are given; returns its weight after each epoch."""
     model = keeper.whole
     model.compile(keras.optimizers.SGD(0.1), "mse")
     x = np.ones((4, 1), "float32")
@@ -78,6 +78,7 @@ def small_fit(keeper, epochs, losses):
     class Losses(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             logs["val_loss"] = losses[epoch]
+            logs["val_accuracy"] = accuracies[epoch] if accuracies else 0.0
             seen.append(float(model.get_weights()[0][0, 0]))
 
     model.fit(x, 3 * x, epochs=epochs, verbose=0, callbacks=[Losses(), keeper])
@@ -97,6 +98,28 @@ def test_the_best_epochs_weights_are_kept_and_patience_stops():
     assert model.get_weights()[0][0, 0] == pytest.approx(seen[1])
 
 
+def test_no_weights_worse_than_those_it_started_with_are_kept():
+    losses, accuracies = [3.0, 0.5, 0.9, 0.8], [0.9, 0.6, 0.7, 0.8]
+    for start, best in (((1.0, 0.7), 4), ((0.7, 0.7), 0), ((1.0, 0.95), 0), (None, 2)):
+        model = linear()
+        keeper = training.KeepBest(model, start)
+        seen = [0.0, *small_fit(keeper, 4, losses, accuracies)]
+        assert keeper.best_epoch == best
+        assert model.get_weights()[0][0, 0] == pytest.approx(seen[best])
+    assert keeper.best_accuracy == 0.6
+
+
+def test_fine_tuning_that_only_hurts_leaves_the_head_as_it_was(model, textile):
+    training.fit_head(model, textile, epochs=3, learning_rate=1e-2)
+    before = model.get_weights()
+    models.unfreeze_blocks(model, last=3)
+    fit = training.fine_tune(model, textile, steps=4, batch_size=8, learning_rate=0.9, warmup=0)
+    assert fit.best_epoch == 0
+    assert "none of 4 validations was better than the weights it started with" in str(fit)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_checkpoints_keep_the_best_weights_and_the_history(tmp_path):
     model = linear()
     seen = small_fit(training.KeepBest(model, checkpoint_dir=tmp_path / "run"), 3, [2.0, 1.0, 5.0])
@@ -114,7 +137,7 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_loses_nothing(model, te
     before = model.get_weights()
     models.unfreeze_blocks(model, last=3)
     with pytest.raises(training.TrainingDivergedError, match=r"loss became (nan|inf).*learning rate of .*Try a tenth"):
-        training.fine_tune(model, textile, epochs=3, batch_size=8, learning_rate=3e38, warmup_epochs=0)
+        training.fine_tune(model, textile, steps=9, batch_size=8, learning_rate=3e38, warmup=0)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -129,18 +152,18 @@ def test_a_validation_loss_that_is_not_finite_stops_too():
 def test_batches_of_one_are_refused_where_batch_normalization_trains(model, textile):
     for train in (training.fit_head, training.fine_tune):
         with pytest.raises(ValueError, match=r"batch_size: expected 2 or more, since batch normalization trains"):
-            train(model, textile, epochs=1, batch_size=1)
+            train(model, textile, batch_size=1)
 
 
 def test_there_must_be_something_to_fine_tune(model, textile):
     models.freeze_backbone(model)
     with pytest.raises(ValueError, match=r"No block is trainable.*`models\.unfreeze_blocks`"):
-        training.fine_tune(model, textile, epochs=1)
+        training.fine_tune(model, textile, steps=1)
 
 
 def test_augmented_fine_tuning_runs_the_whole_network(model, textile):
     models.unfreeze_blocks(model, last=1)
-    fit = training.fine_tune(model, textile, epochs=1, augment={"flip": "horizontal"}, seed=0)
+    fit = training.fine_tune(model, textile, steps=2, augment={"flip": "horizontal"}, seed=0)
     assert not fit.reused
     assert fit.preparation_seconds == 0
     assert np.isfinite(fit.history["val_loss"]).all()
@@ -149,31 +172,31 @@ def test_augmented_fine_tuning_runs_the_whole_network(model, textile):
 def test_views_are_kept_where_that_is_less_work_and_shown_mixed(model, textile, monkeypatch):
     models.unfreeze_blocks(model, last=1)
     strengths = {"flip": "both"}
-    plan = training.plan_prefix(model, textile, epochs=4, augment=strengths, views=2)
+    plan = training.plan_prefix(model, textile, passes=4, augment=strengths, views=2)
     assert (plan.cached, plan.views, plan.block) == (True, 2, "top")
     assert 0 < plan.work < 1
-    fit = training.fine_tune(model, textile, epochs=4, augment=strengths, views=2)
-    assert len(fit.history["loss"]) == 4
+    fit = training.fine_tune(model, textile, steps=8, augment=strengths, views=2)
+    assert (len(fit.history["loss"]), fit.passes) == (8, 4.0)
     assert fit.preparation_seconds > 0
-    again = training.fine_tune(model, textile, epochs=3, augment=strengths, views=3)
+    again = training.fine_tune(model, textile, steps=6, augment=strengths, views=3)
     assert not again.reused  # the third view is new
 
 
 def test_the_plan_says_when_everything_runs(model, textile):
     models.unfreeze_blocks(model, last=1)
     for options, cached in (
-        ({"epochs": 3}, True),
-        ({"epochs": 3, "budget_gb": 1e-9}, False),
-        ({"epochs": 1, "augment": {"flip": "both"}}, False),
+        ({"passes": 3}, True),
+        ({"passes": 3, "budget_gb": 1e-9}, False),
+        ({"passes": 1, "augment": {"flip": "both"}}, False),
     ):
         plan = training.plan_prefix(model, textile, **options)
         assert plan.cached == cached
         assert ("it is kept" in str(plan)) == cached
-        assert ("everything runs in every epoch;" not in str(plan)) and str(plan).endswith(".")
+        assert ("everything runs in every pass;" not in str(plan)) and str(plan).endswith(".")
     models.unfreeze_blocks(model, from_block="stem")
-    assert not training.plan_prefix(model, textile, epochs=3).cached
+    assert not training.plan_prefix(model, textile, passes=3).cached
     with pytest.raises(ValueError, match="views: expected a whole number"):
-        training.plan_prefix(model, textile, epochs=3, views=0)
+        training.plan_prefix(model, textile, passes=3, views=0)
 
 
 @pytest.fixture(scope="module")

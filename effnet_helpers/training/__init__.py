@@ -1,6 +1,6 @@
 """Train a head on frozen features, then fine-tune whole blocks, without computing anything twice."""
 
-from effnet_helpers.training.batch_norm import reestimate_batch_norm
+from effnet_helpers.training.batch_norm import ReestimateBatchNorm, reestimate_batch_norm
 from effnet_helpers.training.callbacks import KeepBest, TrainingDivergedError
 from effnet_helpers.training.devices import use_device
 from effnet_helpers.training.features import Features, extract_features

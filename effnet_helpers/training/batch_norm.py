@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from effnet_helpers.runtime import keras
@@ -22,31 +22,56 @@ def reestimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> None:
     Raises:
         ValueError: If there is no trainable batch normalization, or no batch.
     """
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
-    dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
-    if not norms:
-        raise ValueError("Re-estimation needs a trainable BatchNormalization layer. Received: a model without one")
-    statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
-    settings = [(norm, "momentum", norm.momentum) for norm in norms]
-    settings += [(dropout, "rate", dropout.rate) for dropout in dropouts]
-    result = [variable.numpy() for variable in statistics]
-    sums, seen = [0.0] * len(statistics), 0
-    try:
-        for layer, setting, _ in settings:
-            setattr(layer, setting, 0.0)  # without momentum the moving statistics are those of the last batch alone
-        training_pass = _TrainingPass(model)
-        for images, *_ in batches:
-            training_pass.predict_on_batch(images)
-            sums = [total + len(images) * each.numpy() for total, each in zip(sums, statistics, strict=True)]
-            seen += len(images)
-        if seen == 0:
-            raise ValueError("Re-estimation needs at least one batch. Received: none")
-        result = [total / seen for total in sums]
-    finally:
-        for variable, value in zip(statistics, result, strict=True):
-            variable.assign(value)
-        for layer, setting, value in settings:
-            setattr(layer, setting, value)
+    ReestimateBatchNorm(batches).apply_to(model)
+
+
+class ReestimateBatchNorm(keras.callbacks.Callback):
+    """Does in `fit`, before each validation, what `reestimate_batch_norm` does.
+
+    In fine-tuning the features move faster than any running average of theirs follows. Without this, the new head's
+    batch normalization looks at validation images with statistics of features that no longer exist, and validation
+    collapses after the first steps, though the network has learned.
+
+    Args:
+        batches: Some training batches, of what the model in training takes; they are gone through each time.
+    """
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        super().__init__()
+        self.batches = batches
+        self.training_pass: _TrainingPass | None = None
+
+    def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Replaces the statistics of the model in training."""
+        self.apply_to(self.model)
+
+    def apply_to(self, model: keras.Model) -> None:
+        """Replaces the statistics of a model; see `reestimate_batch_norm`."""
+        norms = [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization) and each.trainable]
+        dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+        if not norms:
+            raise ValueError("Re-estimation needs a trainable BatchNormalization layer. Received: a model without one")
+        statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
+        settings = [(norm, "momentum", norm.momentum) for norm in norms]
+        settings += [(dropout, "rate", dropout.rate) for dropout in dropouts]
+        result = [variable.numpy() for variable in statistics]
+        sums, seen = [0.0] * len(statistics), 0
+        try:
+            for layer, setting, _ in settings:
+                setattr(layer, setting, 0.0)  # without momentum the moving statistics are those of the last batch alone
+            self.training_pass = self.training_pass or _TrainingPass(model)  # compiled once, with these settings
+            for images, *_ in self.batches:
+                self.training_pass.predict_on_batch(images)
+                sums = [total + len(images) * each.numpy() for total, each in zip(sums, statistics, strict=True)]
+                seen += len(images)
+            if seen == 0:
+                raise ValueError("Re-estimation needs at least one batch. Received: none")
+            result = [total / seen for total in sums]
+        finally:
+            for variable, value in zip(statistics, result, strict=True):
+                variable.assign(value)
+            for layer, setting, value in settings:
+                setattr(layer, setting, value)
 
 
 class _TrainingPass(keras.Model):

@@ -1,6 +1,6 @@
 """What watches over a training run: it keeps the best weights, and stops when the loss is no longer a number."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from effnet_helpers.runtime import keras
@@ -16,19 +16,31 @@ class TrainingDivergedError(ValueError):
 class KeepBest(keras.callbacks.Callback):
     """Restores the weights of the epoch with the lowest validation loss, and stops early or on a non-finite loss.
 
+    With `start`, the weights it starts with count as epoch 0, and an epoch whose validation accuracy is below theirs
+    does not count at all: what comes out is never worse than what went in. (Keras' `EarlyStopping` restores its best
+    epoch whatever its `baseline`.)
+
     Args:
         whole: The model whose weights to keep; the one in training may be its upper part.
+        start: `(loss, accuracy)` on validation of the weights it starts with, as `evaluate` gives them, or None if
+            these are random and count for nothing.
         patience: Stop after so many epochs without a lower validation loss; None never stops.
         checkpoint_dir: If given, the best weights go to `best.weights.h5` there and the history to `history.csv`.
     """
 
     def __init__(
-        self, whole: keras.Model, patience: int | None = None, checkpoint_dir: str | Path | None = None
+        self,
+        whole: keras.Model,
+        start: Sequence[float] | None = None,
+        patience: int | None = None,
+        checkpoint_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
         self.whole, self.patience = whole, patience
         self.folder = None if checkpoint_dir is None else Path(checkpoint_dir)
-        self.best_epoch, self.best_loss, self.rows = 0, np.inf, []
+        self.best_epoch, self.rows = 0, []
+        self.best_loss, self.best_accuracy = (np.inf, 0.0) if start is None else start
+        self.least_accuracy = self.best_accuracy
         self.best_weights = whole.get_weights()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -38,8 +50,9 @@ class KeepBest(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Notes the weights if this epoch is the best so far."""
         self._check_finite(logs["val_loss"], f"The validation loss became {logs['val_loss']} in epoch {epoch + 1}")
-        if logs["val_loss"] < self.best_loss:
-            self.best_epoch, self.best_loss = epoch + 1, logs["val_loss"]
+        accuracy = logs.get("val_accuracy", 0.0)
+        if accuracy >= self.least_accuracy and logs["val_loss"] < self.best_loss:
+            self.best_epoch, self.best_loss, self.best_accuracy = epoch + 1, logs["val_loss"], accuracy
             self.best_weights = self.whole.get_weights()
         elif self.patience is not None and epoch + 1 - self.best_epoch >= self.patience:
             self.model.stop_training = True

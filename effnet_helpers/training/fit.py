@@ -11,10 +11,12 @@ from effnet_helpers.data import ImageDataset
 from effnet_helpers.models import freeze_backbone, split_after, split_at_block, trainable_table
 from effnet_helpers.records import expect
 from effnet_helpers.runtime import keras
+from effnet_helpers.training.batch_norm import ReestimateBatchNorm
 from effnet_helpers.training.callbacks import KeepBest
 from effnet_helpers.training.features import extract_features
 from effnet_helpers.training.prefix import lowest_trainable_block, plan_prefix
 
+STEPS, VALIDATIONS, REESTIMATED_IMAGES = 300, 10, 256
 BALANCES = (None, "class_weights", "balanced_sampling")
 
 
@@ -23,8 +25,12 @@ class Fit:
     """What a training run did.
 
     Attributes:
-        history: Per epoch, as Keras records it: "loss", "accuracy", "val_loss", "val_accuracy".
-        best_epoch: The epoch whose weights the model has now, counted from 1: the one with the lowest validation loss.
+        history: Per epoch, as Keras records it: "loss", "accuracy", "val_loss", "val_accuracy". In fine-tuning an epoch
+            is the stretch of steps between two validations.
+        best_epoch: The epoch whose weights the model has now, counted from 1; 0 means those that it came with.
+        val_accuracy: Of these weights.
+        steps: Of the optimizer.
+        passes: Over the training images.
         seconds: Of training.
         preparation_seconds: Of computing, or finding, what the frozen part of the network says.
         reused: Whether that was found in the cache.
@@ -34,6 +40,9 @@ class Fit:
 
     history: dict[str, list[float]]
     best_epoch: int
+    val_accuracy: float
+    steps: int
+    passes: float
     seconds: float
     preparation_seconds: float
     reused: bool
@@ -43,10 +52,15 @@ class Fit:
     def __str__(self) -> str:
         parts = " to ".join(dict.fromkeys((self.trained[0], self.trained[-1])))
         prepared = "found in the cache" if self.reused else f"{self.preparation_seconds:.1f} s to prepare"
+        epochs = len(self.history["loss"])
+        kept = (
+            f"best of {epochs} validations: number {self.best_epoch}"
+            if self.best_epoch
+            else (f"none of {epochs} validations was better than the weights it started with, which are kept")
+        )
         return (
-            f"{self.trained_parameters:,} parameters ({parts}) trained for {len(self.history['loss'])} epochs in "
-            f"{self.seconds:.1f} s ({prepared}); best epoch {self.best_epoch}, "
-            f"validation accuracy {self.history['val_accuracy'][self.best_epoch - 1]:.3f}"
+            f"{self.trained_parameters:,} parameters ({parts}) trained for {self.steps} steps ({self.passes:.1f} "
+            f"passes) in {self.seconds:.1f} s ({prepared}); {kept}; validation accuracy {self.val_accuracy:.3f}"
         )
 
 
@@ -93,19 +107,21 @@ def fit_head(
     freeze_backbone(model)
     _check_batch_size(model, batch_size)
     backbone, head = split_after(model, "head_pool")
-    served, prepared = _serve_features(backbone, dataset, batch_size, seed, balance, views, augment)
-    keeper, optimizer = KeepBest(model, patience, checkpoint_dir), keras.optimizers.Adam(learning_rate)
-    return _fit_part(model, head, optimizer, keeper, prepared, **served, epochs=epochs, verbose=0)
+    served = _serve_features(backbone, dataset, batch_size, seed, balance, views, augment)
+    steps_per_pass = math.ceil(dataset.sizes["train"] / batch_size)
+    compile_for_labels(head, keras.optimizers.Adam(learning_rate))
+    keeper = KeepBest(model, patience=patience, checkpoint_dir=checkpoint_dir)
+    return _fit_part(model, head, served, [keeper], epochs, steps_per_pass, steps_per_pass)
 
 
 def fine_tune(
     model: keras.Model,
     dataset: ImageDataset,
     *,
-    epochs: int = 5,
+    steps: int | None = None,
     batch_size: int = 32,
     learning_rate: float = 3e-4,
-    warmup_epochs: float = 0.5,
+    warmup: float = 0.1,
     patience: int | None = None,
     balance: str | None = None,
     seed: int = 0,
@@ -117,58 +133,72 @@ def fine_tune(
 ) -> Fit:
     """Trains the head and the blocks that `models.unfreeze_blocks` opened, from the fitted head on.
 
+    The head as it came is epoch 0: weights are kept only if their validation accuracy is not below its, and of those
+    the ones with the lowest validation loss. Ten validations are spread over the steps.
+
     What lies below the lowest trainable block is by default computed once for each image or, with `augment`, for some
     versions of it, if that is less work than to run the whole network on ever new ones; `plan_prefix` decides.
 
     Args:
         model: A classifier whose head was fitted and some of whose blocks are trainable.
-        dataset: Images and labels; "train" is learned from, "val" picks the best epoch.
-        epochs: At most so many passes.
+        dataset: Images and labels; "train" is learned from, "val" picks the weights that are kept.
+        steps: Of the optimizer; by default 300, or one pass if that is more. What a network learns follows the number
+            of steps, not of passes: three passes over 500 images are 48 steps, over 5,000 images 471.
         batch_size: Images per step.
         learning_rate: Of Adam, at its peak; `warmup_cosine` gives the schedule.
-        warmup_epochs: Over how many passes the rate rises.
-        patience: Stop after so many epochs without a lower validation loss; None runs them all.
+        warmup: Share of the steps over which the rate rises, in [0, 1).
+        patience: Stop after so many validations without a lower loss; None trains to the end.
         balance: As in `fit_head`.
         seed: Of the order of images and of augmentation.
         augment: Arguments of `preprocessing.augment`, or None.
         views: How many versions of each image to keep at most, the image as it is among them, if augmented.
         cache: Whether the frozen part may be computed once. The results agree up to rounding to float16.
         checkpoint_dir: Where to keep the best weights so far and the history, should the run be interrupted.
-        verbose: 0 is silent, 2 prints a line for each epoch.
+        verbose: 0 is silent, 2 prints a line for each validation.
 
     Returns:
-        A `Fit`. The model has the weights of the best epoch and is compiled.
+        A `Fit`. The model has the weights that were kept and is compiled.
 
     Raises:
-        ValueError: If no block is trainable, or `batch_size` is 1 and batch normalization trains, as that of the head.
-        TrainingDivergedError: If the loss is not finite; the model then has the weights of the best epoch before.
+        ValueError: If no block is trainable, `steps` or `warmup` is out of range, or `batch_size` is 1 and batch
+            normalization trains, as that of the head.
+        TrainingDivergedError: If the loss is not finite; the model then has the best weights before.
     """
     _check_batch_size(model, batch_size)
-    steps_per_epoch = math.ceil(dataset.sizes["train"] / batch_size)
-    schedule = warmup_cosine(learning_rate, epochs * steps_per_epoch, round(warmup_epochs * steps_per_epoch))
-    keeper, optimizer = KeepBest(model, patience, checkpoint_dir), keras.optimizers.Adam(schedule)
-    block, decision = lowest_trainable_block(model), "The whole network runs in every epoch, as asked for."
+    steps_per_pass = math.ceil(dataset.sizes["train"] / batch_size)
+    steps = max(STEPS, steps_per_pass) if steps is None else steps
+    expect(isinstance(steps, int) and steps >= 1, "steps", steps, "a whole number from 1 up, or None")
+    expect(0 <= warmup < 1, "warmup", warmup, "a share of the steps, from 0 up and below 1")
+    steps_per_epoch = math.ceil(steps / VALIDATIONS)
+    epochs = math.ceil(steps / steps_per_epoch)
+    steps = epochs * steps_per_epoch  # whole stretches between validations
+    block, decision = lowest_trainable_block(model), "The whole network runs in every step, as asked for."
     if cache:
-        plan = plan_prefix(model, dataset, epochs=epochs, augment=augment, views=views)
+        plan = plan_prefix(model, dataset, passes=steps / steps_per_pass, augment=augment, views=views)
         cache, views, decision = plan.cached, plan.views, str(plan)
     if verbose:
         print(decision)
     if cache:
         prefix, tail = split_at_block(model, block)
-        served, prepared = _serve_features(prefix, dataset, batch_size, seed, balance, views, augment)
+        served = _serve_features(prefix, dataset, batch_size, seed, balance, views, augment)
     else:
-        tail, prepared, (order, weights) = model, (0.0, False), balancing(dataset, balance)
-        train = dataset.batches("train", batch_size, shuffle=True, **order, seed=seed, augment=augment, cache=True)
-        val = dataset.batches("val", batch_size, cache=True)
-        served = {"x": train, "validation_data": val, "class_weight": weights}
-    return _fit_part(model, tail, optimizer, keeper, prepared, **served, epochs=epochs, verbose=verbose)
+        tail, served = model, _serve_images(dataset, batch_size, seed, balance, augment)
+    schedule = warmup_cosine(learning_rate, steps, min(round(warmup * steps), steps - 1))
+    compile_for_labels(tail, keras.optimizers.Adam(schedule))
+    callbacks = [KeepBest(model, tail.evaluate(served.val, verbose=0), patience, checkpoint_dir)]
+    if _trainable_norms(tail):
+        sample = list(served.sample.take(math.ceil(REESTIMATED_IMAGES / batch_size)))
+        callbacks.insert(0, ReestimateBatchNorm(sample))
+    return _fit_part(model, tail, served, callbacks, epochs, steps_per_epoch, steps_per_pass, verbose)
+
+
+def _trainable_norms(model: keras.Model) -> list[keras.layers.Layer]:
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
 
 
 def _check_batch_size(model: keras.Model, batch_size: int) -> None:
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
-    least = 2 if norms else 1
-    expected = f"{least} or more{', since batch normalization trains' if norms else ''}"
-    expect(batch_size >= least, "batch_size", batch_size, expected)
+    least, why = (2, ", since batch normalization trains") if _trainable_norms(model) else (1, "")
+    expect(batch_size >= least, "batch_size", batch_size, f"{least} or more{why}")
 
 
 def balancing(dataset: ImageDataset, balance: str | None) -> tuple[dict[str, bool], dict[int, float] | None]:
@@ -220,6 +250,22 @@ def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optim
     )
 
 
+@dataclass(frozen=True)
+class _Served:
+    """What a part of a network is trained on, and how long that took to prepare.
+
+    `sample` has the batches of `train`, too. Each counts its passes by itself, and that decides the order: looking at a
+    sample must not change the order of training.
+    """
+
+    train: Any
+    sample: Any
+    val: Any
+    class_weight: dict[int, float] | None
+    seconds: float = 0.0
+    reused: bool = False
+
+
 def _serve_features(
     prefix: keras.Model,
     dataset: ImageDataset,
@@ -228,36 +274,62 @@ def _serve_features(
     balance: str | None,
     views: int,
     augment: Mapping[str, object] | None,
-) -> tuple[dict[str, Any], tuple[float, bool]]:
-    """Returns arguments for `fit`, and in how many seconds they were prepared, and whether they were in the cache."""
+) -> _Served:
     order, weights = balancing(dataset, balance)
     found = extract_features(prefix, dataset, ("train", "val"), batch_size, views=views, augment=augment, seed=seed)
-    train, val = found["train"].batches(batch_size, shuffle=True, **order, seed=seed), found["val"].batches(batch_size)
-    served = {"x": train, "validation_data": val, "class_weight": weights}
-    if views > 1:  # an epoch is as many images as without views; it goes on where the one before left off
-        served |= {"x": train.repeat(), "steps_per_epoch": math.ceil(dataset.sizes["train"] / batch_size)}
-    return served, (sum(each.seconds for each in found.values()), all(each.reused for each in found.values()))
+    train, sample = (found["train"].batches(batch_size, shuffle=True, **order, seed=seed) for _ in range(2))
+    seconds, reused = sum(each.seconds for each in found.values()), all(each.reused for each in found.values())
+    return _Served(train, sample, found["val"].batches(batch_size), weights, seconds, reused)
+
+
+def _serve_images(
+    dataset: ImageDataset, batch_size: int, seed: int, balance: str | None, augment: Mapping[str, object] | None
+) -> _Served:
+    order, weights = balancing(dataset, balance)
+    how = {"shuffle": True, **order, "seed": seed, "augment": augment, "cache": True}
+    train, sample = (dataset.batches("train", batch_size, **how) for _ in range(2))
+    return _Served(train, sample, dataset.batches("val", batch_size, cache=True), weights)
 
 
 def _fit_part(
     model: keras.Model,
     part: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    keeper: KeepBest,
-    prepared: tuple[float, bool],
-    **options: Any,
+    served: _Served,
+    callbacks: list[keras.callbacks.Callback],
+    epochs: int,
+    steps_per_epoch: int,
+    steps_per_pass: int,
+    verbose: int = 0,
 ) -> Fit:
-    """Trains a part of a model, or all of it, and reports on the model."""
-    started = time.perf_counter()
-    compile_for_labels(part, optimizer)
-    history = part.fit(**options, callbacks=[keeper]).history
+    """Trains a compiled part of a model, or all of it, and reports on the model; the last callback keeps the best."""
+    started, keeper = time.perf_counter(), callbacks[-1]
+    history = part.fit(
+        served.train.repeat(),
+        validation_data=served.val,
+        class_weight=served.class_weight,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        callbacks=callbacks,
+        verbose=verbose,
+    ).history
     seconds = time.perf_counter() - started
     if part is not model:
         compile_for_labels(model, keras.optimizers.Adam())
     table = trainable_table(model)
     history = {name: [float(value) for value in values] for name, values in history.items()}
-    trained = tuple(table.index[table["trains"]])
-    return Fit(history, keeper.best_epoch, seconds, *prepared, trained, int(table["trainable"].sum()))
+    trained, steps = tuple(table.index[table["trains"]]), len(history["loss"]) * steps_per_epoch
+    return Fit(
+        history,
+        keeper.best_epoch,
+        keeper.best_accuracy,
+        steps,
+        steps / steps_per_pass,
+        seconds,
+        served.seconds,
+        served.reused,
+        trained,
+        int(table["trainable"].sum()),
+    )
 
 
 def compile_for_labels(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:

@@ -24,7 +24,7 @@ class Plan:
         views: How many versions of each training image are kept.
         gigabytes: What that takes on disk.
         budget_gb: What it may take.
-        work: Multiplications as a share of those of running the whole network in every epoch.
+        work: Multiplications as a share of those of running the whole network in every pass.
     """
 
     cached: bool
@@ -39,7 +39,7 @@ class Plan:
         return (
             f"Estimate: keeping what lies below {self.block} for {versions} takes {self.gigabytes:.2f} GB (of "
             f"{self.budget_gb:.0f} allowed) and {self.work:.0%} of the multiplications of running everything in every "
-            f"epoch; so {'it is kept' if self.cached else 'everything runs in every epoch'}."
+            f"pass; so {'it is kept' if self.cached else 'everything runs in every pass'}."
         )
 
 
@@ -47,7 +47,7 @@ def plan_prefix(
     model: keras.Model,
     dataset: ImageDataset,
     *,
-    epochs: int,
+    passes: float,
     augment: Mapping[str, object] | None = None,
     views: int = 4,
     budget_gb: float | None = None,
@@ -57,7 +57,7 @@ def plan_prefix(
     Args:
         model: A classifier some of whose blocks are trainable.
         dataset: What it will be trained on.
-        epochs: How many passes are planned.
+        passes: How many passes over the training images are planned.
         augment: Arguments of `preprocessing.augment`, or None if images do not change; then one version is enough.
         views: How many versions of each image to keep at most.
         budget_gb: What the kept activations may take on disk; half of what is free by default.
@@ -70,13 +70,13 @@ def plan_prefix(
     budget_gb = machine.free_cache_gb() / 2 if budget_gb is None else budget_gb
     if block == block_names(model)[0]:
         return Plan(False, block, 1, 0.0, budget_gb, 1.0)
-    views = 1 if augment is None else min(views, epochs)
+    views = 1 if augment is None else min(views, math.ceil(passes))
     boundary = last_layer_below(model, block)
     position = model.layers.index(boundary) + 1
     below, above = (count_multiply_adds(part) for part in (model.layers[:position], model.layers[position:]))
     train, val = dataset.sizes["train"], dataset.sizes["val"]
-    upper = epochs * (train * (1 + BACKWARD) + val) * above
-    work = ((views * train + val) * below + upper) / (epochs * (train + val) * below + upper)
+    upper = passes * (train * (1 + BACKWARD) + val) * above
+    work = ((views * train + val) * below + upper) / (passes * (train + val) * below + upper)
     gigabytes = (views * train + val) * math.prod(boundary.output.shape[1:]) * 2 / 1e9  # float16
     return Plan(work < 1 and gigabytes <= budget_gb, block, views, gigabytes, budget_gb, work)
 

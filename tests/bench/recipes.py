@@ -1,4 +1,4 @@
-"""Which choices of fine-tuning help on pictures unlike each other: every run a line of recipes.csv, resumed where it ended.
+"""Which choices of fine-tuning help on pictures unlike each other: a line of recipes.csv for every run.
 
 The training loop is written out, so that a choice can be tried before the package has it. Screening compares all
 candidates on smaller images and fewer steps, over seeds of training; what wins there is measured at full size over
@@ -57,14 +57,16 @@ SETS = {
     "tiles": Pictures(
         {"image_size": 224, "resize_mode": "pad", "group_by": "tile[0-9]+"},
         128,
-        "692 grey images of magnetic tiles, five kinds of defects and none: GitHub, abin24/Magnetic-tile-defect-datasets. "
-        "at cc4eb53, MT_X/Imgs without the masks, every third one of MT_Free; consecutive frames of one tile grouped",
+        "692 grey images of magnetic tiles, five kinds of defects and none: GitHub, "
+        "abin24/Magnetic-tile-defect-datasets. at cc4eb53, MT_X/Imgs without the masks, every third one of MT_Free; "
+        "consecutive frames of one tile grouped",
     ),
     "pollen": Pictures(
         {"image_size": 224, "resize_mode": "pad"},
         128,
         "754 micrographs of pollen in 22 classes: GitHub, "
-        "NMRL24/pollens-profiling-automated-classification-of-pollen-grains at 9d8ce12, without the copied class urochloa",
+        "NMRL24/pollens-profiling-automated-classification-of-pollen-grains at 9d8ce12, without the copied class "
+        "urochloa",
     ),
     "flowers": Pictures(
         {"image_size": 224},
@@ -96,7 +98,7 @@ class Choices:
         views: how many versions of each image are kept if augmented.
         stochastic_depth: whether it acts in the blocks that train.
         smoothing: of labels.
-        averaging: momentum of an average of the weights over the steps, which is what is validated and kept; 0 for none.
+        averaging: momentum of an average of the weights, which is what is validated and kept; 0 for none.
         decay_by_block: factor of the rate for each block further down.
         mixup: parameter of the beta distribution for pairs of kept activations; 0 for none.
         sharpness: radius of sharpness-aware minimization (SAM); 0 for none.
@@ -174,7 +176,10 @@ BATCH, VALIDATIONS, HEAD_EPOCHS, HEAD_BATCHES = 32, 10, 15, 8
 
 @dataclass(frozen=True)
 class Run:
-    """A line of recipes.csv; accuracies and losses on validation unless they are called test."""
+    """A line of recipes.csv; accuracies and losses on validation unless they are called test.
+
+    `trace` lists accuracy, loss and test accuracy at each validation, the head first: for comparing rules of choice.
+    """
 
     stage: str
     set: str
@@ -196,15 +201,10 @@ class Run:
     accuracy: float
     loss: float
     test: float
+    trace: str
     giga_multiply_adds: float
     seconds: float
     date: str
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        return tuple(
-            str(value) for value in (self.stage, self.set, self.split, self.seed, self.candidate, self.choices)
-        )
 
 
 class _Trainer:
@@ -301,8 +301,8 @@ class _Trainer:
         right = probabilities[np.arange(len(part.labels)), part.labels]
         return float((probabilities.argmax(axis=1) == part.labels).mean()), float(-np.log(right + 1e-12).mean())
 
-    def validate(self) -> tuple[float, float, list[np.ndarray]]:
-        """Accuracy, loss and the weights that gave them; those in training stay what they were."""
+    def validate(self) -> tuple[float, float, float, list[np.ndarray]]:
+        """Accuracy, loss, test accuracy and the weights that gave them; those in training stay what they were."""
         in_training = self.model.get_weights()
         for variable, average in zip(self.variables if self.averages else [], self.averages, strict=True):
             variable.assign(average)
@@ -311,7 +311,7 @@ class _Trainer:
             norm = self.model.get_layer("head_bn")
             norm.moving_mean.assign(pooled.mean(axis=0))
             norm.moving_variance.assign(pooled.var(axis=0))
-        result = (*self.score("val"), self.model.get_weights())
+        result = (*self.score("val"), self.score("test")[0], self.model.get_weights())
         self.model.set_weights(in_training)
         return result
 
@@ -319,21 +319,21 @@ class _Trainer:
         """Trains; the model then has the weights that were kept. Returns a row for each validation, the head first."""
         every = math.ceil(steps / VALIDATIONS)
         step = self.step_function(steps)
-        scores = [self.score("val")]
+        scores = [(*self.score("val"), self.score("test")[0])]
         kept, best = self.model.get_weights(), 0
         for number in range(1, steps + 1):
             step(*next(self.batches))
             if number % every and number != steps:
                 continue
-            accuracy, loss, weights = self.validate()
-            scores.append((accuracy, loss))
+            accuracy, loss, test, weights = self.validate()
+            scores.append((accuracy, loss, test))
             never_worse = self.choices.keep == "never worse"
             is_best = loss < (scores[best][1] if best or never_worse else np.inf)
             if is_best and (accuracy >= scores[0][0] or not never_worse):
                 kept, best = weights, len(scores) - 1
         self.model.set_weights(kept)
         self.best = best
-        return pd.DataFrame(scores, columns=["accuracy", "loss"])
+        return pd.DataFrame(scores, columns=["accuracy", "loss", "test"])
 
 
 def prepare(model: keras.Model, choices: Choices) -> None:
@@ -388,7 +388,6 @@ def measure(stage: Stage, name: str, candidate: str, split: int, seed: int, fold
     steps = choices.passes * math.ceil(images.sizes["train"] / BATCH) or stage.steps
     wanted = targets(images, choices, steps, seed)
     model = fitted("Lite0", images, choices, seed)
-    head_test = evaluation.evaluate(model, images, "test").accuracy
     prepare(model, choices)
     runtime.set_seed(seed)
     started = time.perf_counter()
@@ -396,13 +395,12 @@ def measure(stage: Stage, name: str, candidate: str, split: int, seed: int, fold
     scores = trainer.train(steps)
     seconds = time.perf_counter() - started
     cost = trainer.cost_of_prefix + steps * trainer.cost_of_step + VALIDATIONS * trainer.cost_of_validation
-    row = scores.round(4).itertuples(index=False, name=None)
-    (head, *middle), best = list(row), trainer.best
-    kept = (head, *middle)[best]
+    trace = scores.round(4).to_numpy().tolist()
+    (head, first, *_, last), best = trace, trainer.best
     different = {key: value for key, value in asdict(choices).items() if value != getattr(BASE, key)}
     return Run(
         stage.name, name, image_size, split, seed, candidate, json.dumps(different), steps, images.sizes["train"],
-        *head, round(head_test, 4), *middle[0], *middle[-1], best, *kept, round(trainer.score("test")[0], 4),
+        *head, *first[:2], *last[:2], best, *trace[best], json.dumps(trace),
         round(cost / 1e9, 1), round(seconds, 1), f"{datetime.now(UTC):%Y-%m-%d}",
     )  # fmt: skip
 
