@@ -16,7 +16,7 @@ from effnet_helpers.training.callbacks import KeepBest
 from effnet_helpers.training.features import extract_features
 from effnet_helpers.training.prefix import lowest_trainable_block, plan_prefix
 
-STEPS, VALIDATIONS, REESTIMATED_IMAGES = 300, 10, 256
+STEPS, REESTIMATED_IMAGES = 300, 256
 BALANCES = (None, "class_weights", "balanced_sampling")
 
 
@@ -122,6 +122,7 @@ def fine_tune(
     batch_size: int = 32,
     learning_rate: float = 3e-4,
     warmup: float = 0.1,
+    validations: int = 10,
     patience: int | None = None,
     balance: str | None = None,
     seed: int = 0,
@@ -134,7 +135,7 @@ def fine_tune(
     """Trains the head and the blocks that `models.unfreeze_blocks` opened, from the fitted head on.
 
     The head as it came is epoch 0: weights are kept only if their validation accuracy is not below its, and of those
-    the ones with the lowest validation loss. Ten validations are spread over the steps.
+    the ones with the lowest validation loss.
 
     What lies below the lowest trainable block is by default computed once for each image or, with `augment`, for some
     versions of it, if that is less work than to run the whole network on ever new ones; `plan_prefix` decides.
@@ -147,6 +148,7 @@ def fine_tune(
         batch_size: Images per step.
         learning_rate: Of Adam, at its peak; `warmup_cosine` gives the schedule.
         warmup: Share of the steps over which the rate rises, in [0, 1).
+        validations: How many to spread over the steps.
         patience: Stop after so many validations without a lower loss; None trains to the end.
         balance: As in `fit_head`.
         seed: Of the order of images and of augmentation.
@@ -168,8 +170,9 @@ def fine_tune(
     steps_per_pass = math.ceil(dataset.sizes["train"] / batch_size)
     steps = max(STEPS, steps_per_pass) if steps is None else steps
     expect(isinstance(steps, int) and steps >= 1, "steps", steps, "a whole number from 1 up, or None")
+    expect(isinstance(validations, int) and validations >= 1, "validations", validations, "a whole number from 1 up")
     expect(0 <= warmup < 1, "warmup", warmup, "a share of the steps, from 0 up and below 1")
-    steps_per_epoch = math.ceil(steps / VALIDATIONS)
+    steps_per_epoch = math.ceil(steps / validations)
     epochs = math.ceil(steps / steps_per_epoch)
     steps = epochs * steps_per_epoch  # whole stretches between validations
     block, decision = lowest_trainable_block(model), "The whole network runs in every step, as asked for."
