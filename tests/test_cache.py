@@ -4,7 +4,9 @@ import os
 
 from effnet_helpers import machine
 from effnet_helpers.course.cli import app
+from effnet_helpers.machine import cache
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -49,3 +51,33 @@ def test_a_cache_that_cannot_be_made_has_no_room(tmp_path, monkeypatch):
     monkeypatch.setenv("EFFNET_CACHE", str(tmp_path / "file" / "cache"))
     assert machine.cache_dir() == tmp_path / "file" / "cache"
     assert machine.free_cache_gb() == 0
+
+
+def test_a_bounded_cache_drops_what_was_used_longest_ago_and_nothing_that_is_in_use_or_not_ours(tmp_path, monkeypatch):
+    monkeypatch.setenv("EFFNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EFFNET_CACHE_GB", "0.0025")  # two arrays of a MB, not three
+    folder, shape = machine.cache_dir() / "features", (1, 1_000_000)
+
+    def write(digit):
+        machine.write_array(folder / f"{digit * 32}.npy", shape, "uint8", [np.zeros(shape, "uint8")])
+
+    def in_cache():
+        return sorted(path.stem[0] for path in folder.iterdir())
+
+    def end_of_process():
+        monkeypatch.setattr(cache, "_used", set())
+
+    np.save(folder / "thesis.npy", np.zeros(1_000_000))
+    for age, digit in enumerate("abc"):
+        write(digit)
+        os.utime(folder / f"{digit * 32}.npy", (age, age))
+    assert in_cache() == ["a", "b", "c", "t"]  # all of this process
+    end_of_process()
+    assert machine.read_array(folder / f"{'a' * 32}.npy", shape, "uint8") is not None  # now younger than the others
+    end_of_process()
+    write("d")
+    assert in_cache() == ["a", "d", "t"]
+    assert machine.free_cache_gb() == 0.0025
+    monkeypatch.setenv("EFFNET_CACHE_GB", "much")
+    with pytest.raises(ValueError, match=r"EFFNET_CACHE_GB must be a number of GB above 0.*Received: 'much'"):
+        write("e")

@@ -7,6 +7,7 @@ written as a stream, since a disk that fills up under `numpy.lib.format.open_mem
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import sys
@@ -16,6 +17,8 @@ import warnings
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+
+from effnet_helpers.machine.cache import make_room, mark_used
 
 import numpy as np
 
@@ -52,7 +55,8 @@ def read_array(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray | N
             file.seek(-TRAILER, os.SEEK_END)
             if header != expected or int.from_bytes(file.read(), "little") != zlib.crc32(values.data):
                 raise ValueError(f"it is not what was written, {dtype} {shape}")
-            return values
+        mark_used(path)
+        return values
     except (OSError, ValueError, EOFError) as error:
         _warn(f"{path.name} in the cache is damaged and is computed again ({error}).")
         return None
@@ -61,6 +65,7 @@ def read_array(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray | N
 def write_array(path: Path, shape: tuple[int, ...], dtype: str, parts: Iterable[np.ndarray]) -> np.ndarray | None:
     """Stores an array part by part.
 
+    What was used longest ago makes room for it, see `cache.make_room`.
     The file has another name until it is complete: a reader, a second writer or a writer that is killed never leaves
     half a file under the final one.
 
@@ -77,6 +82,7 @@ def write_array(path: Path, shape: tuple[int, ...], dtype: str, parts: Iterable[
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path.parent)
+        make_room(math.prod(shape) * np.dtype(dtype).itemsize)
         with tempfile.TemporaryDirectory(dir=path.parent, suffix=".part") as folder:
             part, checksum = Path(folder, path.name), 0
             with part.open("wb") as file:
@@ -87,6 +93,7 @@ def write_array(path: Path, shape: tuple[int, ...], dtype: str, parts: Iterable[
                     file.write(values.data)
                 file.write(checksum.to_bytes(TRAILER, "little"))
             os.replace(part, path)
+        mark_used(path)
         return np.load(path, mmap_mode="r")
     except OSError as error:
         _warn(f"The cache cannot be written, so this is computed again next time ({error}).")
