@@ -67,6 +67,7 @@ def test_a_bounded_cache_drops_what_was_used_longest_ago_and_nothing_that_is_in_
     def end_of_process():
         monkeypatch.setattr(cache, "_used", set())
 
+    folder.mkdir()
     np.save(folder / "thesis.npy", np.zeros(1_000_000))
     for age, digit in enumerate("abc"):
         write(digit)
