@@ -6,6 +6,6 @@ from effnet_helpers.training.devices import use_device
 from effnet_helpers.training.features import Features, extract_features
 from effnet_helpers.training.fit import Fit, balancing, compile_for_labels, fine_tune, fit_head, warmup_cosine
 from effnet_helpers.training.prefix import lowest_trainable_block, plan_prefix
-from effnet_helpers.training.recipe import Recipe, choose_recipe
+from effnet_helpers.training.recipe import Recipe, choose_recipe, depth_for
 from effnet_helpers.training.regions import FLOOR, add_region_head, fit_region_head, whitening
 from effnet_helpers.training.solve import STRENGTHS, Solved, solve_head

@@ -54,13 +54,12 @@ resize_mode: str = "pad"  # crop, pad or squash
 limit_per_class: int = 500  # use at most so many images of each class, 0 uses all
 batch_size: int = 32  # images in a step, 0 takes 32 on a processor and 64 on a GPU
 head_epochs: int = 15  # passes over the features for the head
-from_block: str = "block4a"  # lowest block that trains
-epochs: int = 3  # passes over the images with these blocks unfrozen
-learning_rate: float = 0.0005  # of Adam, at its peak
-warmup_epochs: float = 0.5  # passes over which the learning rate rises
+from_block: Optional[str] = None  # lowest block that trains, None goes by a rule
+steps: int = 100  # of the optimizer with these blocks unfrozen
+learning_rate: Optional[float] = None  # of Adam, at its peak, None tries three
 trial_block: str = "block6b"  # lowest block that trains in the comparisons
 trial_per_class: int = 80  # training images of each class in the comparisons
-trial_epochs: int = 3  # passes over them, 0 leaves the comparisons out
+trial_steps: int = 24  # steps of each comparison, 0 leaves the comparisons out
 trial_learning_rate: float = 0.0001  # peak of the learning rate in the comparisons, lower since there are few steps
 few_labels: int = 100  # training labels in the section on few labels, 0 leaves it out
 map_class: str = "local"  # class whose activation maps are drawn, the hardest one if there is no such class
@@ -74,22 +73,22 @@ seed: int = 0  # for the head, order of images and dropout
 batch_size = training.use_device(batch_size)
 if save_to:
     models.check_save_path(save_to)
-records.expect(isinstance(epochs, int) and epochs >= 1, "epochs", epochs, "a whole number from 1 up")
-records.expect(0 < learning_rate < 1, "learning_rate", learning_rate, "a number between 0 and 1")
+if learning_rate is not None:
+    records.expect(0 < learning_rate < 1, "learning_rate", learning_rate, "a number between 0 and 1, or None")
 records.expect(0 < trial_learning_rate < 1, "trial_learning_rate", trial_learning_rate, "a number between 0 and 1")
 for name, value, least in (
     ("head_epochs", head_epochs, 1),
-    ("trial_epochs", trial_epochs, 0),
+    ("steps", steps, 1),
+    ("trial_steps", trial_steps, 0),
     ("few_labels", few_labels, 0),
     ("batch_size", batch_size, 2),
 ):
     records.expect(isinstance(value, int) and value >= least, name, value, f"a whole number from {least} up")
-records.expect(0 <= warmup_epochs < epochs, "warmup_epochs", warmup_epochs, "a number from 0 up, below epochs")
 runtime.set_seed(seed)
 options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed, "group_by": group_by}
 images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
 backbone = models.build_backbone(variant, image_size=image_size)
-for block in (from_block, trial_block):
+for block in (from_block or trial_block, trial_block):
     records.expect(block in block_names(backbone)[1:], "block", block, f"one of {', '.join(block_names(backbone)[1:])}")
 
 # %% [markdown]
@@ -133,6 +132,14 @@ print(f"recall of {images.class_names[looked_at]} with the head alone: {recall[l
 #   images; a few batches of yours would replace them by noise, and all blocks above were trained to expect the old
 #   ones.
 # - **Stochastic depth acts only in blocks that train.**
+#
+# How far down, then? The head tells. Where it is right nearly always, the features fit already, and only the upper
+# blocks need to move; where it is not, the features must change, if there are images enough to learn it from.
+
+# %%
+if from_block is None:
+    from_block, why = training.depth_for(images.sizes["train"], head_report.accuracy)
+    print(f"from {from_block}: {why}")
 
 
 # %% tags=["shows:effnet_helpers.models.unfreeze_blocks"]
@@ -152,36 +159,6 @@ table = unfreeze_blocks(model, from_block=from_block)
 trained, frozen = table["trainable"].sum(), table["frozen"].sum()
 print(f"{table['trains'].sum()} of {len(table)} parts train: {trained:,} parameters; {frozen:,} stay as they are")
 print(table.to_string())
-
-# %% [markdown]
-# ## A learning rate that rises and falls
-#
-# The pretrained weights are good already. A large step at the start would throw them away before Adam has learned
-# which way is down, so the rate rises over the first part of the first pass (*warm-up*). Then it falls along half a
-# cosine, so that the last steps settle instead of jumping about. The peak is below what the network from random
-# weights took in notebook 04.
-
-
-# %% tags=["shows:effnet_helpers.training.warmup_cosine"]
-def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optimizers.schedules.LearningRateSchedule:
-    if not 0 <= warmup_steps < steps:
-        raise ValueError(
-            f"Warm-up must be shorter than training. Received: {warmup_steps} of {steps} steps for warm-up"
-        )
-    if warmup_steps == 0:
-        return keras.optimizers.schedules.CosineDecay(peak, steps)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warmup_steps, warmup_target=peak, warmup_steps=warmup_steps
-    )
-
-
-# %% [markdown]
-# Keras has both halves built in; put together for this run, they look like this:
-
-# %%
-steps_per_epoch = int(np.ceil(images.sizes["train"] / batch_size))
-schedule = warmup_cosine(learning_rate, epochs * steps_per_epoch, round(warmup_epochs * steps_per_epoch))
-plotting.schedule([float(schedule(step)) for step in range(epochs * steps_per_epoch)])
 
 # %% [markdown]
 # ## Cut, compute the lower part once, train the upper
@@ -209,20 +186,82 @@ print(f"{below / (below + above):.0%} of the multiply-adds lie below {from_block
 # runs on ever new ones. `plan_prefix` counts before anything is computed, and `fine_tune` goes by it.
 
 # %%
-print(training.plan_prefix(model, images, epochs=epochs))
-print(training.plan_prefix(model, images, epochs=10, augment={"flip": "both"}, views=4))
+passes = steps / math.ceil(images.sizes["train"] / batch_size)
+print(training.plan_prefix(model, images, passes=passes))
+print(training.plan_prefix(model, images, passes=10, augment={"flip": "both"}, views=4))
 
 # %% [markdown]
-# Compile after unfreezing, as always, and fit. `KeepBest` puts back the weights of the epoch with the lowest
-# validation loss, and stops with advice if the loss is no longer a number.
+# ## A learning rate that rises and falls
+#
+# The pretrained weights are good already. A large step at the start would throw them away before Adam has learned
+# which way is down, so the rate rises over the first tenth of the steps (*warm-up*). Then it falls along half a
+# cosine, so that the last steps settle instead of jumping about.
+
+
+# %% tags=["shows:effnet_helpers.training.warmup_cosine"]
+def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optimizers.schedules.LearningRateSchedule:
+    if not 0 <= warmup_steps < steps:
+        raise ValueError(
+            f"Warm-up must be shorter than training. Received: {warmup_steps} of {steps} steps for warm-up"
+        )
+    if warmup_steps == 0:
+        return keras.optimizers.schedules.CosineDecay(peak, steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, steps - warmup_steps, warmup_target=peak, warmup_steps=warmup_steps
+    )
+
+
+# %% [markdown]
+# How high should the peak be? That depends on the images, and a few steps tell: three peaks are tried on the kept
+# activations, each from the same fitted head, and each with a rise and fall of its own. The lowest loss on the
+# validation images wins.
+
+# %%
+how = {"from_block": from_block, "learning_rate": learning_rate, "steps": steps, "batch_size": batch_size}
+recipe = training.choose_recipe(model, images, **how, balance=balance, seed=seed)
+if recipe.curves:
+    plotting.learning_curves(recipe.curves)
+print(recipe)
+recipe.trials
+
+# %% [markdown]
+# Keras has both halves of the schedule built in; put together for this run, they look like this:
+
+# %%
+learning_rate = recipe.learning_rate
+schedule = warmup_cosine(learning_rate, steps, round(0.1 * steps))
+plotting.schedule([float(schedule(step)) for step in range(steps)])
+
+# %% [markdown]
+# ## Never worse than the head
+#
+# Length is counted in steps of the optimizer, not in passes over the images: three passes over five hundred images are
+# 48 steps, over five thousand 471. Left alone, `training.fine_tune` takes 300. This page makes do with fewer, to keep
+# within its minutes.
+#
+# Compile after unfreezing, as always, and fit. Validation comes every tenth of the way, and two callbacks go with it:
+#
+# - `KeepBest` counts the fitted head as epoch 0. Weights whose validation accuracy is below the head's are not
+#   considered, and of the others those with the lowest validation loss are put back at the end. If there are none, the
+#   head stays.
+# - `ReestimateBatchNorm` computes the statistics of the head's batch normalization afresh before each validation. While
+#   the blocks below learn, their features move by whole standard deviations within a few steps, and no running average
+#   follows. Without it a network that has learned looks as if it had collapsed.
 
 # %%
 order, class_weight = training.balancing(images, balance)
-train = parts["train"].batches(batch_size, shuffle=True, **order, seed=seed)
+train, sample = (parts["train"].batches(batch_size, shuffle=True, **order, seed=seed) for _ in range(2))
 val = parts["val"].batches(batch_size)
 tail.compile(keras.optimizers.Adam(schedule), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-fit_options = {"epochs": epochs, "class_weight": class_weight, "verbose": 2}
-history = tail.fit(train, validation_data=val, callbacks=[training.KeepBest(model)], **fit_options).history
+keep_best = training.KeepBest(model, start=tail.evaluate(val, verbose=0))
+callbacks = [training.ReestimateBatchNorm(list(sample.take(8))), keep_best]
+
+# %%
+every = math.ceil(steps / 10)
+length = {"epochs": math.ceil(steps / every), "steps_per_epoch": every, "class_weight": class_weight, "verbose": 2}
+history = tail.fit(train.repeat(), validation_data=val, callbacks=callbacks, **length).history
+kept = f"of validation {keep_best.best_epoch}" if keep_best.best_epoch else "of the head, than which none was better"
+print(f"The weights {kept}, are in the model now.")
 
 # %%
 plotting.learning_curves({"fine-tuned": history})
@@ -250,7 +289,7 @@ def trial(name, prepare, **extra):
     runtime.set_seed(seed)
     model.set_weights(fitted_weights)
     prepare(model)
-    fit = training.fine_tune(model, few, epochs=trial_epochs, learning_rate=trial_learning_rate, seed=seed, **extra)
+    fit = training.fine_tune(model, few, steps=trial_steps, learning_rate=trial_learning_rate, seed=seed, **extra)
     accuracies = (fit.history["accuracy"][-1], fit.history["val_accuracy"][-1])
     trials.append((name, fit.trained_parameters, *accuracies, fit.seconds))
 
@@ -277,7 +316,7 @@ def with_a_cut_inside(model):
 
 
 # %%
-if trial_epochs:
+if trial_steps:
     trial("only the top block", lambda model: unfreeze_blocks(model, last=1))
     trial(f"from {trial_block}", lambda model: unfreeze_blocks(model, from_block=trial_block))
     trial(f"from inside {trial_block}", with_a_cut_inside)
@@ -502,12 +541,10 @@ if few_labels and dataset == "textile":
 # - **Overfitting?** Augment (`fine_tune(…, augment={…})`), unfreeze fewer blocks, stop earlier. In that order.
 
 # %%
-is_default = (dataset, variant, image_size, resize_mode, from_block) == ("textile", "Lite0", 256, "pad", "block4a")
-if is_default and (limit_per_class, batch_size, learning_rate) == (500, 32, 0.0005) and epochs >= 3:
+is_default = (dataset, variant, image_size, resize_mode, limit_per_class) == ("textile", "Lite0", 256, "pad", 500)
+if is_default and batch_size == 32 and steps >= 96:
     records.expect(test_report.accuracy >= 0.93, "test accuracy", test_report.accuracy, "0.93 or more")
-    records.expect(
-        test_report.accuracy > head_report.accuracy, "test accuracy", test_report.accuracy, "above the head's"
-    )
+records.expect(report.accuracy >= head_report.accuracy, "accuracy", report.accuracy, "not below the head's")
 
 # %% [markdown]
 # ## Recap
