@@ -182,7 +182,7 @@ def test_the_splits_that_were_made_can_be_written_and_loaded_again(films, tmp_pa
         ("file,label\na.jpg,cat\n", "Received: 'file', 'label'"),
         ("path,label,colour\na.jpg,cat,red\n", "Received: 'path', 'label', 'colour'"),
         ("path,label\na.jpg,cat\n,dog\n", "Row 3 has no path or no label"),
-        ("path,label\na.jpg,cat\na.jpg,dog\n", "Rows 2 and 3 have the same path"),
+        ("path,label\na.jpg,cat\n\n.//a.jpg,dog\n", "Rows 2 and 4 have the same path"),
         ("path,label,split\na.jpg,cat,train\nb.jpg,dog,later\n", "split in row 3 must be train, val or test"),
         ("path,label,split\na.jpg,cat,train\nb.jpg,dog,\n", "split in row 3 must be train, val or test"),
         ("path,label\na.jpg,cat\nb.jpg,cat\n", "Two classes or more"),

@@ -32,7 +32,8 @@ def hiding(root: Path, paths: Iterable[Path]) -> Hide:
         A function of a text, or of lists and dictionaries of them such as a notebook, that returns another of its kind.
     """
     named = {tempfile.gettempdir(): "tmp", sysconfig.get_path("stdlib"): "python", os.path.expanduser("~"): "~"}
-    named |= {os.path.abspath(os.environ[name]): f"${name}" for name in VARIABLES if os.environ.get(name)}
+    variables = {name: os.path.expanduser(os.environ[name]) for name in VARIABLES if os.environ.get(name)}
+    named |= {os.path.abspath(path): f"${name}" for name, path in variables.items()}
     named |= {str(ROOT): ".", str(root): ".", sysconfig.get_path("purelib"): "site-packages"}
     given = {str(path): from_here(path, f"…/{path.name}") for path in paths}
     named |= {os.path.dirname(path): os.path.dirname(name) or "." for path, name in given.items()} | given

@@ -88,7 +88,7 @@ def list_table(path: str | os.PathLike) -> Listing:
             header = next(filter(None, reader))
             place = [header.index(column) if column in header else len(header) for column in COLUMNS]
             lengths, texts = [], []  # flat, so that Python's collector has no thousands of lists to look through
-            for cells in filter(None, reader):
+            for cells in reader:  # of blank lines, too, which are rows to whoever looks for one
                 lengths.append(len(cells))
                 texts += [cells[i] if i < min(len(cells), len(header)) else "" for i in place]
     except (OSError, ValueError, csv.Error, StopIteration) as error:
@@ -104,7 +104,9 @@ def list_table(path: str | os.PathLike) -> Listing:
     entries: list[Entry] = []
     row_of: dict[str, int] = {}
     columns = (texts[i::4] for i in range(4))
-    for row, (written, label, split, group) in enumerate(zip(*columns, strict=True), start=2):
+    for row, (length, written, label, split, group) in enumerate(zip(lengths, *columns, strict=True), start=2):
+        if not length:
+            continue
         if not written.strip() or not label.strip():
             raise ValueError(f"Row {row} has no path or no label. Received: {written!r}, {label!r} {where}")
         name = as_on_disk(written)
@@ -203,6 +205,8 @@ def _names_on_disk(folder: Path) -> Callable[[str], str]:
         return {nfc(name): name for name in os.listdir(parent)} if parent.is_dir() else {}
 
     def find(written: str) -> str:
+        if "//" in written or "./" in written:  # one picture has one name
+            written = PurePosixPath(written).as_posix()
         if written.isascii() and "\\" not in written and written == written.strip():
             return written
         stripped = written.strip()
