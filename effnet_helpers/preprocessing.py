@@ -24,6 +24,12 @@ _UNKNOWN_MODE = 'resize mode must be "crop", "pad" or "squash". Received: {!r}'
 # Remarks on damaged metadata and on very large pictures; `data.audit` says both, once, and with what to do.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+AUGMENTATIONS = {
+    "upright": {"translation": 0.05, "zoom": 0.1, "rotation": 7},
+    "mirrored": {"translation": 0.05, "zoom": 0.1, "rotation": 7, "flip": "horizontal"},
+    "any-way-up": {"translation": 0.05, "zoom": 0.1, "rotation": 180, "flip": "both"},
+}
+"""In one word, what a picture of a class may look like and still be of that class: arguments of `augment`."""
 CROP_PADDING = 32  # of the published evaluation crop, see `load_image`
 ORIENTATION = 0x0112  # EXIF's tag
 TURNS = dict(enumerate(("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE",

@@ -10,4 +10,4 @@ from effnet_helpers.plotting.results import (
     per_class_recall,
     schedule,
 )
-from effnet_helpers.plotting.style import show
+from effnet_helpers.plotting.style import collect, show

@@ -5,9 +5,11 @@ vision can tell apart; markers and line styles carry the same distinction for pr
 """
 
 import base64
+import contextlib
 import io
 import os
 import warnings
+from collections.abc import Iterator
 
 from effnet_helpers import records
 
@@ -33,6 +35,25 @@ STYLE = {
 }
 styled = matplotlib.rc_context(STYLE)  # a decorator, so that the reader's own figures keep the reader's settings
 MAX_PNG_BYTES = 150_000
+_collecting: list[list[tuple[bytes, str]]] = []  # the innermost `collect` last
+
+
+@contextlib.contextmanager
+def collect() -> Iterator[list[tuple[bytes, str]]]:
+    """Gathers the figures that are drawn meanwhile, as PNG with their alternative text, instead of showing them.
+
+    Example:
+        >>> with plotting.collect() as figures:
+        ...     plotting.schedule([0.0, 0.1, 0.0])
+        >>> figures[0][1]
+        'Learning rate over 3 steps: 0 at the first, 0.1 at its peak in step 2, 0 at the last.'
+    """
+    collected = []
+    _collecting.append(collected)
+    try:
+        yield collected
+    finally:
+        _collecting.pop()
 
 
 def show(fig: Figure, alt: str) -> None:
@@ -47,7 +68,9 @@ def show(fig: Figure, alt: str) -> None:
     """
     try:
         records.expect(bool(alt.strip()), "alt", alt, "a sentence that says what the figure shows")
-        if records.in_ipython():
+        if _collecting:
+            _collecting[-1].append((_png(fig), alt))
+        elif records.in_ipython():
             from IPython.display import display
 
             data = {"image/png": base64.b64encode(_png(fig)).decode("ascii"), "text/plain": alt}

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from effnet_helpers import data, evaluation, models, runtime, training
+from effnet_helpers import data, evaluation, models, preprocessing, runtime, training
 from effnet_helpers.runtime import keras
 
 import numpy as np
@@ -94,7 +94,7 @@ class Choices:
             validation, or "frozen".
         backbone_norm: batch normalization of the blocks that train: "frozen" or "live".
         keep: which weights are kept: "lowest loss" on validation, or "never worse" than the head.
-        augment: which pictures a picture may turn into, see `AUGMENTATIONS`.
+        augment: which pictures a picture may turn into, see `preprocessing.AUGMENTATIONS`.
         views: how many versions of each image are kept if augmented.
         stochastic_depth: whether it acts in the blocks that train.
         smoothing: of labels.
@@ -150,11 +150,6 @@ CANDIDATES = {
     "mixup": replace(BASE, mixup=0.2),
     "SAM": replace(BASE, sharpness=0.05),
     "taught by Lite2": replace(BASE, teacher="Lite2"),
-}
-AUGMENTATIONS = {
-    "upright": {"translation": 0.05, "zoom": 0.1, "rotation": 0.02},
-    "mirrored": {"translation": 0.05, "zoom": 0.1, "rotation": 0.02, "flip": "horizontal"},
-    "any-way-up": {"translation": 0.05, "zoom": 0.1, "rotation": 0.5, "flip": "both"},
 }
 
 
@@ -214,7 +209,7 @@ class _Trainer:
         self.model, self.choices, self.num_classes = model, choices, images.num_classes
         block = training.lowest_trainable_block(model)
         prefix, self.tail = models.split_at_block(model, block)
-        augment = AUGMENTATIONS.get(choices.augment)
+        augment = preprocessing.AUGMENTATIONS.get(choices.augment)
         views = choices.views if augment else 1
         splits = ("train", "val", "test")
         self.parts = training.extract_features(prefix, images, splits, BATCH, views=views, augment=augment, seed=seed)
