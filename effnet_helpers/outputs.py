@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOFTWARE = "effnet-helpers"  # what a contact sheet says in its PNG text `Software`
+BEGINNINGS = ["severity", "finding", "file"], ["file", "predicted", "probability"]  # of headers of tables
 LONGEST_HEADER = 2**20  # bytes: that of a table of predictions names every class
 
 
@@ -94,10 +95,16 @@ def csv_header(path: Path) -> list[str]:
         return []
 
 
-def _is_contact_sheet(path: Path) -> bool:
-    head = _beginning(path, ".png", 512)
+def is_contact_sheet(content: bytes) -> bool:
+    """Tells by the beginning of a file's content whether it is a contact sheet that this package wrote."""
+    head = content[:512]
     by_version_0_1 = b"Description\0" in head and b"Least certain first, as the model sees them" in head
     return head.startswith(b"\x89PNG") and (b"Software\0" + SOFTWARE.encode() in head or by_version_0_1)
+
+
+def is_output(path: Path) -> bool:
+    """Tells by a file's beginning whether it is a contact sheet or a table of findings or predictions."""
+    return CONTACT_SHEET.is_own(path) or csv_header(path)[:3] in BEGINNINGS
 
 
 def _beginning(path: Path, ending: str, size: int) -> bytes:
@@ -111,4 +118,4 @@ def _beginning(path: Path, ending: str, size: int) -> bytes:
     return b""
 
 
-CONTACT_SHEET = Kind("a contact sheet", _is_contact_sheet)
+CONTACT_SHEET = Kind("a contact sheet", lambda path: is_contact_sheet(_beginning(path, ".png", 512)))

@@ -3,7 +3,7 @@
 import shutil
 import warnings
 
-from effnet_helpers import data, evaluation, training
+from effnet_helpers import data, evaluation, plotting, training
 from effnet_helpers.course.cli import app
 from effnet_helpers.data.audit import KINDS, audit
 from effnet_helpers.data.scan import printable
@@ -84,7 +84,7 @@ def test_every_finding_is_made_and_no_other(corpus, audited):
 def test_the_corpus_has_nearly_every_kind_of_finding(audited):
     elsewhere = {
         *("unsafe", "no_class", "duplicate_across_splits", "empty_class", "too_few", "few", "imbalance"),
-        *("alike_classes", "code_page", "dim16"),
+        *("alike_classes", "code_page", "dim16", "own_output"),
     }
     assert set(KINDS) - set(audited.findings["finding"]) <= elsewhere
 
@@ -182,6 +182,23 @@ def test_similar_pairs_are_those_of_a_comparison_of_each_with_each():
     assert {i: bits for i, _, bits in similar_pairs(looks.tolist())} == expected
     assert all(bits[i, j] == found for i, j, found in similar_pairs(looks.tolist()))
     assert list(similar_pairs([])) == []
+
+
+def test_what_the_package_wrote_is_no_picture_to_learn_from_wherever_it_lies(films, monkeypatch):
+    monkeypatch.chdir(films)
+    for place in ("night", "."):
+        plotting.contact_sheet([np.zeros((9, 9, 3), np.uint8)], ["x"], f"{place}/predictions.png", heading="Some")
+    with pytest.warns(data.LeftOutWarning):
+        dataset = data.load("folder:.", image_size=32)
+    assert dataset.left_out == (("night/predictions.png", "a contact sheet of an earlier prediction"),)
+    tables = []
+    for _ in range(2):
+        assert CliRunner().invoke(app, ["audit", ".", "--out", "audit.csv"]).exit_code == 0
+        tables.append(pd.read_csv("audit.csv").query("finding != 'near_duplicate'"))
+    assert set(tables[1].query("finding == 'own_output'")["file"]) == {
+        "audit.csv", "predictions.png", "night/predictions.png",
+    }  # fmt: skip
+    assert "no_class" not in set(tables[1]["finding"])
 
 
 def test_the_command_run_twice_changes_no_file_of_the_user(films, tmp_path, monkeypatch):

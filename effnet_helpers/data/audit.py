@@ -50,6 +50,7 @@ KINDS = {
     # files whose place or name is the matter
     "no_class": Kind("warning", "not in the folder of a class", "move it into one, if it is a picture to learn from"),
     "other_file": Kind("note", "no picture by name or content", "nothing to do"),
+    "own_output": Kind("note", "written by this package", "left out; keep it elsewhere"),
     "hidden": Kind("note", "hidden or written by a file manager", "nothing to do"),
     "code_page": Kind("warning", "an archive whose names are not in UTF-8", "spelled wrong? pack it again, in UTF-8"),
     "unnamed_picture": Kind("note", "a picture whose name does not say so", "used; rename it, to .jpg or what it is"),

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from effnet_helpers import outputs
 from effnet_helpers.data.listing import Entry, Listing, PassedOver, Provenance, nfc
 from effnet_helpers.data.scan import count_files, is_hidden, list_pictures
 
@@ -192,6 +193,8 @@ def _unused(root: Path, parent: Path, used: Iterable[Path]) -> Iterator[PassedOv
     """What is in a folder and not used: files without a class, and whole folders, each with the number of its files."""
     for child in sorted(set(parent.iterdir()) - set(used)):
         trait, reason = ("hidden", "hidden") if is_hidden(child.name) else ("no_class", "not in the folder of a class")
+        if outputs.is_output(child):
+            trait, reason = "own_output", "written by this package"
         if child.is_dir():
             reason = f"{'hidden' if trait == 'hidden' else 'unused'} folder, {count_files(child)} files in it"
         yield PassedOver(child.relative_to(root).as_posix(), trait, reason)

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from effnet_helpers import outputs
 from effnet_helpers.data import scan_cache
 from effnet_helpers.data.listing import PassedOver
 from effnet_helpers.data.similar import LOOK_SIDE, look_of
@@ -142,6 +143,9 @@ def scan_file(root: Path, name: str) -> Scanned:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for a writer forever
             return Scanned(name, (*traits, "unreadable"), "not a file but a pipe, socket or device")
         content = path.read_bytes()
+        if outputs.is_contact_sheet(content):
+            digest = hashlib.sha256(content).hexdigest()
+            return Scanned(name, (*traits, "own_output"), "a contact sheet of an earlier prediction", digest)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             oddities = _traits_of(image, path.suffix.lower())
             size = image.size

@@ -102,7 +102,7 @@ def find_pictures(paths: Sequence[str | os.PathLike]) -> Found:
             below = [(place / name, shown / name) for name in pictures]
             others += [(str(shown / other.name), other.reason) for other in passed_over if other.trait not in PLAIN]
         for file, name in below:
-            if outputs.CONTACT_SHEET.is_own(file) or _is_table(file):
+            if outputs.is_output(file):
                 others.append((str(name), "written by an earlier prediction"))
             else:
                 files.append(file)
