@@ -1,6 +1,5 @@
 """Training: the short cuts agree with the long way, the best epoch is kept, and what diverges says why."""
 
-import csv
 import dataclasses
 import functools
 
@@ -118,18 +117,6 @@ def test_fine_tuning_that_only_hurts_leaves_the_head_as_it_was(model, textile):
     assert "none of 4 validations was better than the weights it started with" in str(fit)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-
-
-def test_checkpoints_keep_the_best_weights_and_the_history(tmp_path):
-    model = linear()
-    seen = small_fit(training.KeepBest(model, checkpoint_dir=tmp_path / "run"), 3, [2.0, 1.0, 5.0])
-    with (tmp_path / "run" / "history.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    assert [float(row["val_loss"]) for row in rows] == [2.0, 1.0, 5.0]
-    other = linear()
-    other.load_weights(tmp_path / "run" / "best.weights.h5")
-    assert other.get_weights()[0][0, 0] == pytest.approx(seen[1])
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice_and_loses_nothing(model, textile):

@@ -95,6 +95,7 @@ class ImageDataset:
         augment: dict | Callable | None = None,
         cache: bool = False,
         seed: int = 0,
+        first_batch: int = 0,
     ) -> tf.data.Dataset:
         """Serves a split as batches, for `fit`, `evaluate` or a loop.
 
@@ -111,21 +112,28 @@ class ImageDataset:
                 on: in memory or in a file, where there is room, see `pixels.keep_pixels`. Batches are the same with and
                 without.
             seed: Decides orders and augmentation of all epochs. Not the seed of the splits.
+            first_batch: How many batches were served already, over all epochs: to go on where training stopped. What
+                they held is not read again.
 
         Returns:
-            Dataset of `(float32 (batch, image_size, image_size, 3) in [0, 255], int32 (batch,))`, cardinality known.
+            Dataset of `(float32 (batch, image_size, image_size, 3) in [0, 255], int32 (batch,))`. Its cardinality is
+            known unless `first_batch` lies within an epoch.
 
         Raises:
             ValueError: If there is no such split.
         """
-        files, order = self._files(split), {"shuffle": shuffle, "balanced": balanced, "seed": seed}
+        files = self._files(split)
+        order = {"shuffle": shuffle, "balanced": balanced, "seed": seed, "first_batch": first_batch}
         kept = self._pixels(split) if cache else None
         if kept is not None:
             batches = pipeline.from_arrays(kept, files.labels, batch_size, **order)
         else:
             batches = pipeline.from_files(files, self.image_size, self.resize_mode, batch_size, **order)
             batches = batches.map(lambda images, labels: (tf.cast(images, tf.float32), labels))
-        return batches if augment is None else pipeline.augmented(batches, augment, seed)
+        if augment is None:
+            return batches
+        count = -(-len(files) // batch_size)
+        return pipeline.augmented(batches, augment, seed, first_batch=first_batch, count=count)
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Writes which image is in which split, as a table that `"csv:FILE"` loads again, whatever is in the names.

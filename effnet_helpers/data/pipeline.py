@@ -63,6 +63,7 @@ def from_files(
     shuffle: bool = False,
     balanced: bool = False,
     seed: int = 0,
+    first_batch: int = 0,
 ) -> tf.data.Dataset:
     """Serves image files as batches: read, decoded, resized, in the order of `from_arrays`.
 
@@ -77,6 +78,7 @@ def from_files(
         shuffle: Whether each epoch comes in a new order.
         balanced: Whether each epoch has as many images of one class as of another, see `ImageDataset.batches`.
         seed: Decides these orders, together with the number of the epoch.
+        first_batch: As in `ImageDataset.batches`.
 
     Returns:
         Dataset of `(uint8 (batch, image_size, image_size, 3), int32 (batch,))` with known cardinality. Resized pixels
@@ -92,7 +94,7 @@ def from_files(
         return tf.ensure_shape(images, (None, image_size, image_size, 3)), tf.ensure_shape(labels, (None,))
 
     # A batch is read by one call into Python, and several batches at once: a call for each image costs as much again.
-    indices = _order(files.labels, shuffle, balanced, seed).batch(batch_size)
+    indices = _order(files.labels, batch_size, shuffle, balanced, seed, first_batch)
     batches = indices.map(batch, num_parallel_calls=machine.usable_cores(), deterministic=True)
     return without_autotuning(batches.prefetch(AHEAD))
 
@@ -105,6 +107,7 @@ def from_arrays(
     shuffle: bool = False,
     balanced: bool = False,
     seed: int = 0,
+    first_batch: int = 0,
 ) -> tf.data.Dataset:
     """Serves arrays as batches, in exactly the order in which `ImageDataset.batches` serves images.
 
@@ -117,6 +120,7 @@ def from_arrays(
         shuffle: Whether each epoch comes in a new order.
         balanced: Whether each epoch has as many images of one class as of another, see `ImageDataset.batches`.
         seed: Decides these orders, together with the number of the epoch.
+        first_batch: As in `ImageDataset.batches`.
 
     Returns:
         Dataset of `(float32 (batch, …), int32 (batch,))` with known cardinality.
@@ -130,21 +134,28 @@ def from_arrays(
         batch = tf.ensure_shape(batch, (None, *inputs.shape[1:]))
         return tf.cast(batch, tf.float32), tf.ensure_shape(batch_labels, (None,))
 
-    indices = _order(labels, shuffle, balanced, seed).batch(batch_size)
+    indices = _order(labels, batch_size, shuffle, balanced, seed, first_batch)
     return without_autotuning(indices.map(rows, num_parallel_calls=2, deterministic=True).prefetch(AHEAD))
 
 
 def augmented(
-    batches: tf.data.Dataset, augment: dict | Callable, seed: int = 0, device: str | None = None
+    batches: tf.data.Dataset,
+    augment: dict | Callable,
+    seed: int = 0,
+    device: str | None = None,
+    first_batch: int = 0,
+    count: int | None = None,
 ) -> tf.data.Dataset:
     """Augments batches, every batch of every epoch with a seed of its own.
 
     Args:
-        batches: Dataset of `(float32 (batch, height, width, 3), labels)` with known cardinality.
+        batches: Dataset of `(float32 (batch, height, width, 3), labels)`.
         augment: Arguments of `preprocessing.augment` as a dictionary, or a function `(images, seed) -> images`.
         seed: Decides all seeds, together with the number of the epoch.
         device: Where `preprocessing.augment` runs, such as `"CPU:0"`; by default on the first GPU, if there is one.
             A function decides this itself.
+        first_batch: The one that `batches` begins with, as in `ImageDataset.batches`.
+        count: Of batches in a whole epoch, where `batches` begins within one; else its cardinality says so.
 
     Returns:
         Dataset of the same form.
@@ -157,8 +168,10 @@ def augmented(
             return preprocessing.augment(images, seed=seed, **augment)
 
     apply = augment if callable(augment) else warp
-    count = int(batches.cardinality())
-    seeds = _every_epoch(lambda random: random.integers(2**31, size=(count, 2)), (count, 2), seed, AUGMENTATION)
+    count = count or int(batches.cardinality())
+    seeds = _every_epoch(
+        lambda random: random.integers(2**31, size=(count, 2)), (count, 2), seed, AUGMENTATION, first_batch
+    )
 
     def change(batch: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = batch
@@ -204,19 +217,26 @@ def images_per_second(stage: tf.data.Dataset, seconds: float = 2.0) -> float:
     return images / (time.perf_counter() - start)
 
 
-def _order(labels: np.ndarray, shuffle: bool, balanced: bool, seed: int) -> tf.data.Dataset:
-    """The positions 0 to n - 1, in a new order each epoch if `shuffle`, drawn evenly from the classes if `balanced`.
+def _order(
+    labels: np.ndarray, batch_size: int, shuffle: bool, balanced: bool, seed: int, first_batch: int
+) -> tf.data.Dataset:
+    """Batches of the positions 0 to n - 1, in a new order each epoch if `shuffle`, even over the classes if `balanced`.
 
     Not `Dataset.shuffle`: its order depends on the global seed as well.
     """
     count = len(labels)
-    if balanced and shuffle:
-        return _every_epoch(lambda random: _balanced(labels, random), (count,), seed, ORDER)
-    if balanced:
+    if balanced and not shuffle:
         raise ValueError("balanced draws at random, so it needs shuffle=True. Received: shuffle=False")
-    if shuffle:
-        return _every_epoch(lambda random: random.permutation(count), (count,), seed, ORDER)
-    return tf.data.Dataset.range(count)
+    if not shuffle and not first_batch:
+        return tf.data.Dataset.range(count).batch(batch_size)
+
+    def draw(random: np.random.Generator) -> np.ndarray:
+        if balanced:
+            return _balanced(labels, random)
+        return random.permutation(count) if shuffle else np.arange(count)
+
+    epochs, batches = divmod(first_batch, -(-count // batch_size))  # the last batch of an epoch may have fewer
+    return _every_epoch(draw, (count,), seed, ORDER, epochs * count + batches * batch_size).batch(batch_size)
 
 
 def _balanced(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -230,15 +250,22 @@ def _balanced(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return random.permutation(np.concatenate(drawn))[: len(labels)]
 
 
-def _every_epoch(draw: Callable, shape: tuple[int, ...], seed: int, stream: int) -> tf.data.Dataset:
-    """The rows of an int64 array that is drawn anew each time the dataset is iterated."""
-    epochs = itertools.count()
+def _every_epoch(draw: Callable, shape: tuple[int, ...], seed: int, stream: int, first: int = 0) -> tf.data.Dataset:
+    """The rows of an int64 array that is drawn anew each time the dataset is iterated.
+
+    `first` rows count as taken already: whole epochs of them, and what remains of the next comes as the first.
+    """
+    begun, taken = divmod(first, shape[0])
+    epochs = itertools.count(begun)
 
     def one_epoch() -> np.ndarray:
-        return draw(np.random.default_rng((seed, next(epochs), stream)))
+        epoch = next(epochs)
+        rows = draw(np.random.default_rng((seed, epoch, stream)))
+        return rows[taken:] if epoch == begun else rows
 
     # Drawn by a stateful operation each time an iterator starts. (`from_generator` would do the same, but complains on
     # stderr when an iterator over it is left half-way, as `fit` does at the end of `steps_per_epoch`.)
     drawn = tf.data.Dataset.from_tensors(0).map(lambda _: tf.numpy_function(one_epoch, [], tf.int64))
-    rows = drawn.flat_map(lambda values: tf.data.Dataset.from_tensor_slices(tf.ensure_shape(values, shape)))
-    return rows.apply(tf.data.experimental.assert_cardinality(shape[0]))
+    shape_of_rows = (None, *shape[1:]) if taken else shape
+    rows = drawn.flat_map(lambda values: tf.data.Dataset.from_tensor_slices(tf.ensure_shape(values, shape_of_rows)))
+    return rows if taken else rows.apply(tf.data.experimental.assert_cardinality(shape[0]))

@@ -1,12 +1,10 @@
 """What watches over a training run: it keeps the best weights, and stops when the loss is no longer a number."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from effnet_helpers.runtime import keras
 
 import numpy as np
-import pandas as pd
 
 
 class TrainingDivergedError(ValueError):
@@ -25,20 +23,12 @@ class KeepBest(keras.callbacks.Callback):
         start: `(loss, accuracy)` on validation of the weights it starts with, as `evaluate` gives them, or None if
             these are random and count for nothing.
         patience: Stop after so many epochs without a lower validation loss; None never stops.
-        checkpoint_dir: If given, the best weights go to `best.weights.h5` there and the history to `history.csv`.
     """
 
-    def __init__(
-        self,
-        whole: keras.Model,
-        start: Sequence[float] | None = None,
-        patience: int | None = None,
-        checkpoint_dir: str | Path | None = None,
-    ) -> None:
+    def __init__(self, whole: keras.Model, start: Sequence[float] | None = None, patience: int | None = None) -> None:
         super().__init__()
         self.whole, self.patience = whole, patience
-        self.folder = None if checkpoint_dir is None else Path(checkpoint_dir)
-        self.best_epoch, self.rows = 0, []
+        self.best_epoch, self.history = 0, {}
         self.best_loss, self.best_accuracy = (np.inf, 0.0) if start is None else start
         self.least_accuracy = self.best_accuracy
         self.best_weights = whole.get_weights()
@@ -56,12 +46,8 @@ class KeepBest(keras.callbacks.Callback):
             self.best_weights = self.whole.get_weights()
         elif self.patience is not None and epoch + 1 - self.best_epoch >= self.patience:
             self.model.stop_training = True
-        self.rows.append({"epoch": epoch + 1, **logs})
-        if self.folder:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if self.best_epoch == epoch + 1:
-                self.whole.save_weights(self.folder / "best.weights.h5")
-            pd.DataFrame(self.rows).to_csv(self.folder / "history.csv", index=False)
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(float(value))
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Puts the best weights back."""

@@ -44,7 +44,13 @@ class Features:
     reused: bool
 
     def batches(
-        self, batch_size: int = 32, *, shuffle: bool = False, balanced: bool = False, seed: int = 0
+        self,
+        batch_size: int = 32,
+        *,
+        shuffle: bool = False,
+        balanced: bool = False,
+        seed: int = 0,
+        first_batch: int = 0,
     ) -> tf.data.Dataset:
         """Serves them as batches, in exactly the order in which `ImageDataset.batches` serves the images.
 
@@ -53,11 +59,13 @@ class Features:
             shuffle: Whether each epoch comes in a new order.
             balanced: Whether each epoch has as many images of one class as of another.
             seed: Decides these orders, together with the number of the epoch.
+            first_batch: As in `ImageDataset.batches`.
 
         Returns:
-            Dataset of `(float32 (batch, …), int32 (batch,))` with known cardinality.
+            Dataset of `(float32 (batch, …), int32 (batch,))`, its cardinality known unless that lies within an epoch.
         """
-        return data.from_arrays(self.values, self.labels, batch_size, shuffle=shuffle, balanced=balanced, seed=seed)
+        order = {"shuffle": shuffle, "balanced": balanced, "seed": seed, "first_batch": first_batch}
+        return data.from_arrays(self.values, self.labels, batch_size, **order)
 
 
 def extract_features(

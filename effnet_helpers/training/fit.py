@@ -12,7 +12,8 @@ from effnet_helpers.models import freeze_backbone, split_after, split_at_block, 
 from effnet_helpers.records import expect
 from effnet_helpers.runtime import keras
 from effnet_helpers.training.batch_norm import ReestimateBatchNorm
-from effnet_helpers.training.callbacks import KeepBest
+from effnet_helpers.training.callbacks import KeepBest, TrainingDivergedError
+from effnet_helpers.training.checkpoint import Checkpoint
 from effnet_helpers.training.features import extract_features
 from effnet_helpers.training.prefix import lowest_trainable_block, plan_prefix
 
@@ -95,23 +96,30 @@ def fit_head(
         augment: Arguments of `preprocessing.augment`, needed for more than one view.
         views: Of how many versions of each training image features are kept: the image as it is, and augmented ones.
             An epoch shows as many images as without, of all versions mixed.
-        checkpoint_dir: Where to keep the best weights so far and the history, should the run be interrupted.
+        checkpoint_dir: A folder for the state of training after each epoch, or None. Whatever interrupts it, the same
+            call on the same model goes on from there and ends as if nothing had happened; once more, and it returns at
+            once. `fine_tune` may be given the same folder.
 
     Returns:
         A `Fit`. The model has the weights of the best epoch and is compiled.
 
     Raises:
-        ValueError: If `batch_size` is 1: the head's batch normalization cannot learn from a batch without variance.
+        ValueError: If `batch_size` is 1: the head's batch normalization cannot learn from a batch without variance; or
+            if `checkpoint_dir` has a training of other settings.
         TrainingDivergedError: If the loss is not finite; the model then has the weights of the best epoch before.
     """
+    arguments = {**locals()}
     freeze_backbone(model)
     _check_batch_size(model, batch_size)
+    checkpoint = Checkpoint(checkpoint_dir, "head", model, dataset, arguments)
     backbone, head = split_after(model, "head_pool")
-    served = _serve_features(backbone, dataset, batch_size, seed, balance, views, augment)
     steps_per_pass = math.ceil(dataset.sizes["train"] / batch_size)
+    served, done = NOTHING, checkpoint.epoch * steps_per_pass
+    if not checkpoint.finished:
+        served = _serve_features(backbone, dataset, batch_size, seed, balance, views, augment, done)
     compile_for_labels(head, keras.optimizers.Adam(learning_rate))
-    keeper = KeepBest(model, patience=patience, checkpoint_dir=checkpoint_dir)
-    return _fit_part(model, head, served, [keeper], epochs, steps_per_pass, steps_per_pass)
+    keeper = KeepBest(model, patience=patience)
+    return _fit_part(model, head, served, [keeper, checkpoint], epochs, steps_per_pass, steps_per_pass)
 
 
 def fine_tune(
@@ -155,17 +163,18 @@ def fine_tune(
         augment: Arguments of `preprocessing.augment`, or None.
         views: How many versions of each image to keep at most, the image as it is among them, if augmented.
         cache: Whether the frozen part may be computed once. The results agree up to rounding to float16.
-        checkpoint_dir: Where to keep the best weights so far and the history, should the run be interrupted.
+        checkpoint_dir: As in `fit_head`; an epoch is the stretch between two validations.
         verbose: 0 is silent, 2 prints a line for each validation.
 
     Returns:
         A `Fit`. The model has the weights that were kept and is compiled.
 
     Raises:
-        ValueError: If no block is trainable, `steps` or `warmup` is out of range, or `batch_size` is 1 and batch
-            normalization trains, as that of the head.
+        ValueError: If no block is trainable, `steps` or `warmup` is out of range, `batch_size` is 1 and batch
+            normalization trains, as that of the head, or `checkpoint_dir` has a training of other settings.
         TrainingDivergedError: If the loss is not finite; the model then has the best weights before.
     """
+    arguments = {**locals()}
     _check_batch_size(model, batch_size)
     steps_per_pass = math.ceil(dataset.sizes["train"] / batch_size)
     steps = max(STEPS, steps_per_pass) if steps is None else steps
@@ -176,20 +185,27 @@ def fine_tune(
     epochs = math.ceil(steps / steps_per_epoch)
     steps = epochs * steps_per_epoch  # whole stretches between validations
     block, decision = lowest_trainable_block(model), "The whole network runs in every step, as asked for."
-    if cache:
+    checkpoint = Checkpoint(checkpoint_dir, "fine_tune", model, dataset, arguments)
+    if checkpoint.epoch:  # the same plan, though less of the disk may be free by now
+        cache, views = checkpoint.record["plan"]
+        decision = f"{checkpoint.epoch} of {epochs} stretches between validations are done already."
+    elif cache:
         plan = plan_prefix(model, dataset, passes=steps / steps_per_pass, augment=augment, views=views)
         cache, views, decision = plan.cached, plan.views, str(plan)
     if verbose:
         print(decision)
-    if cache:
-        prefix, tail = split_at_block(model, block)
-        served = _serve_features(prefix, dataset, batch_size, seed, balance, views, augment)
-    else:
-        tail, served = model, _serve_images(dataset, batch_size, seed, balance, augment)
+    checkpoint.record["plan"] = [cache, views]
+    prefix, tail = split_at_block(model, block) if cache else (None, model)
+    served, done = NOTHING, checkpoint.epoch * steps_per_epoch
+    if cache and not checkpoint.finished:
+        served = _serve_features(prefix, dataset, batch_size, seed, balance, views, augment, done)
+    elif not checkpoint.finished:
+        served = _serve_images(dataset, batch_size, seed, balance, augment, done)
     schedule = warmup_cosine(learning_rate, steps, min(round(warmup * steps), steps - 1))
     compile_for_labels(tail, keras.optimizers.Adam(schedule))
-    callbacks = [KeepBest(model, tail.evaluate(served.val, verbose=0), patience, checkpoint_dir)]
-    if _trainable_norms(tail):
+    start = None if checkpoint.epoch else tail.evaluate(served.val, verbose=0)
+    callbacks = [KeepBest(model, start, patience), checkpoint]
+    if _trainable_norms(tail) and not checkpoint.finished:
         sample = list(served.sample.take(math.ceil(REESTIMATED_IMAGES / batch_size)))
         callbacks.insert(0, ReestimateBatchNorm(sample))
     return _fit_part(model, tail, served, callbacks, epochs, steps_per_epoch, steps_per_pass, verbose)
@@ -269,6 +285,9 @@ class _Served:
     reused: bool = False
 
 
+NOTHING = _Served(None, None, None, None, reused=True)  # where training is finished already
+
+
 def _serve_features(
     prefix: keras.Model,
     dataset: ImageDataset,
@@ -277,20 +296,27 @@ def _serve_features(
     balance: str | None,
     views: int,
     augment: Mapping[str, object] | None,
+    done: int,
 ) -> _Served:
     order, weights = balancing(dataset, balance)
     found = extract_features(prefix, dataset, ("train", "val"), batch_size, views=views, augment=augment, seed=seed)
-    train, sample = (found["train"].batches(batch_size, shuffle=True, **order, seed=seed) for _ in range(2))
+    how = {"shuffle": True, **order, "seed": seed}
+    train, sample = (found["train"].batches(batch_size, **how, first_batch=first) for first in (done, 0))
     seconds, reused = sum(each.seconds for each in found.values()), all(each.reused for each in found.values())
     return _Served(train, sample, found["val"].batches(batch_size), weights, seconds, reused)
 
 
 def _serve_images(
-    dataset: ImageDataset, batch_size: int, seed: int, balance: str | None, augment: Mapping[str, object] | None
+    dataset: ImageDataset,
+    batch_size: int,
+    seed: int,
+    balance: str | None,
+    augment: Mapping[str, object] | None,
+    done: int,
 ) -> _Served:
     order, weights = balancing(dataset, balance)
     how = {"shuffle": True, **order, "seed": seed, "augment": augment, "cache": True}
-    train, sample = (dataset.batches("train", batch_size, **how) for _ in range(2))
+    train, sample = (dataset.batches("train", batch_size, **how, first_batch=first) for first in (done, 0))
     return _Served(train, sample, dataset.batches("val", batch_size, cache=True), weights)
 
 
@@ -304,22 +330,34 @@ def _fit_part(
     steps_per_pass: int,
     verbose: int = 0,
 ) -> Fit:
-    """Trains a compiled part of a model, or all of it, and reports on the model; the last callback keeps the best."""
-    started, keeper = time.perf_counter(), callbacks[-1]
-    history = part.fit(
-        served.train.repeat(),
-        validation_data=served.val,
-        class_weight=served.class_weight,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        callbacks=callbacks,
-        verbose=verbose,
-    ).history
-    seconds = time.perf_counter() - started
+    """Trains a compiled part of a model, or all of it, and reports on the model.
+
+    The last two callbacks keep the best weights, and the state.
+    """
+    *_, keeper, checkpoint = callbacks
+    started = time.perf_counter() - checkpoint.seconds
+    try:
+        checkpoint.restore(part, keeper)
+        if not checkpoint.finished:
+            part.fit(
+                served.train.repeat(),
+                validation_data=served.val,
+                class_weight=served.class_weight,
+                epochs=epochs,
+                initial_epoch=checkpoint.epoch,
+                steps_per_epoch=steps_per_epoch,
+                callbacks=callbacks,
+                verbose=verbose,
+            )
+    except TrainingDivergedError:
+        raise
+    except BaseException:
+        checkpoint.undo()
+        raise
+    seconds, history = time.perf_counter() - started, keeper.history
     if part is not model:
         compile_for_labels(model, keras.optimizers.Adam())
     table = trainable_table(model)
-    history = {name: [float(value) for value in values] for name, values in history.items()}
     trained, steps = tuple(table.index[table["trains"]]), len(history["loss"]) * steps_per_epoch
     return Fit(
         history,
