@@ -97,12 +97,22 @@ def test_wrong_assignments_are_refused_before_anything_runs(course, assignment, 
         ("01_first:\n  flip: 1\n", "parameter 'flip' expects bool. Received: 1"),
         ("01_first:\n  epochs: true\n", "parameter 'epochs' expects int. Received: True"),
         ("- 01_first\n", "expected one block"),
+        ("01_first: {epochs: [", "wrong.yaml cannot be read: while parsing"),
     ],
 )
 def test_a_wrong_profile_is_refused(course, content, message):
     (course / "notebooks" / "profiles" / "wrong.yaml").write_text(content)
     with pytest.raises(CourseError, match=re.escape(message)):
         profiles.resolve(course, profiles.notebooks(course)[1:], "wrong", [])
+
+
+@pytest.mark.parametrize("content", [b"{", b"{}", b"\xff"])
+def test_a_damaged_notebook_is_refused_in_one_sentence(course, tmp_path, content):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "01_broken.ipynb").write_bytes(content)
+    result = CliRunner().invoke(app, ["run", "--root", str(tmp_path)])
+    assert result.exit_code == 2
+    assert re.fullmatch(r"effnet: \S+01_broken\.ipynb cannot be read: .+\n", result.stderr)
 
 
 def test_an_unknown_profile_is_refused_with_the_known_ones(course):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from effnet_helpers.course.execute import CellCallback, Outcome, execute
 from effnet_helpers.course.kernels import Kernels
-from effnet_helpers.course.profiles import read_notebook
+from effnet_helpers.course.profiles import read_notebook, readable
 
 import jupytext
 import nbformat
@@ -36,7 +36,8 @@ def built_path(source: Path) -> Path:
 
 def from_source(source: Path) -> NotebookNode:
     """Converts a percent script to a notebook without outputs, the same one every time."""
-    notebook = jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent")
+    with readable(source):
+        notebook = jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent")
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5  # the first format whose cells have ids
     taken: set[str] = set()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,16 @@ def notebooks(root: Path) -> list[Path]:
     if not found:
         raise CourseError(f"No notebooks in {root / 'notebooks'}. Pass --root, the folder of a checkout")
     return found
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Ends in one sentence with the path what a file of another making, or a damaged one, raises when it is read."""
+    try:
+        yield
+    except (ValueError, SyntaxError, yaml.YAMLError, nbformat.ValidationError) as error:
+        reason = " ".join(str(error).split())
+        raise CourseError(f"{path} cannot be read: {reason}") from None
 
 
 def select(paths: list[Path], names: Iterable[str]) -> list[Path]:
@@ -135,7 +146,8 @@ def paths_in(values: dict[str, dict[str, Any]]) -> list[Path]:
 
 @functools.lru_cache
 def _read(path: Path, modified: int, size: int) -> NotebookNode:
-    return nbformat.read(path, as_version=4)
+    with readable(path):
+        return nbformat.read(path, as_version=4)
 
 
 def _read_profile(root: Path, profile: str) -> dict[str, dict[str, Any]]:
@@ -143,7 +155,8 @@ def _read_profile(root: Path, profile: str) -> dict[str, dict[str, Any]]:
         return {}
     files = {path.stem: path for path in sorted((root / "notebooks" / "profiles").glob("*.yaml"))}
     _check_known("profile", profile, [QUICK, *files], "--profile")
-    blocks = yaml.safe_load(files[profile].read_text(encoding="utf-8")) or {}
+    with readable(files[profile]):
+        blocks = yaml.safe_load(files[profile].read_text(encoding="utf-8")) or {}
     if not isinstance(blocks, dict) or not all(isinstance(block, dict | None) for block in blocks.values()):
         raise CourseError(f"{files[profile].name}: expected one block of `name: value` lines a notebook")
     return {str(stem): dict(block or {}) for stem, block in blocks.items()}
