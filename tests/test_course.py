@@ -429,13 +429,16 @@ def test_a_table_that_cannot_be_written_is_refused_before_the_work(tmp_path):
     assert f"{tmp_path / 'file'} is no folder that can be written to" in result.stderr
 
 
-def test_a_full_disk_is_named(tmp_path, monkeypatch):
+def test_a_full_disk_is_named(built, tmp_path, monkeypatch):
     def fill_the_disk(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("effnet_helpers.data.audit", fill_the_disk)
     result = effnet("audit", tmp_path, "--out", tmp_path / "a.csv")
     assert result.stderr == f"effnet: {tmp_path / 'a.csv'}: No space left on device\n"
+    monkeypatch.setattr(run, "_write_json", fill_the_disk)
+    result = effnet("run", "1", "--root", copy_of(built, tmp_path), "--name", "x")
+    assert result.stderr == f"effnet: {tmp_path / 'runs' / 'x'}: No space left on device\n"
 
 
 # starting

@@ -53,11 +53,19 @@ def _writing(path: Path) -> Iterator[None]:
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise CourseError(f"{path}: {folder} is no folder that can be written to")
     try:
-        yield
+        with _naming(path):
+            yield
     except ValueError as error:
         raise CourseError(str(error)) from None
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Adds a path to errors of the system, which does not always say what it could not write."""
+    try:
+        yield
     except OSError as error:
-        if error.errno and not error.filename:  # the system does not always say which file it was
+        if error.errno and not error.filename:
             error.filename = str(path)
         raise
 
@@ -103,8 +111,9 @@ def run(
 
     chosen = profiles.select(profiles.notebooks(root), notebooks or [])
     given = profiles.resolve(root, chosen, profile, parameter or [])
-    plans = {name or default_name(root, profile): given}
-    _exit_1_unless_ok(*run_series(root, chosen, plans, profile, Console(), jobs))
+    name = name or default_name(root, profile)
+    with _naming(root / "runs" / name):
+        _exit_1_unless_ok(*run_series(root, chosen, {name: given}, profile, Console(), jobs))
 
 
 @app.command()
@@ -130,7 +139,8 @@ def seeds(
     given = [profiles.resolve(root, chosen, profile, [*(parameter or []), f"seed={seed}"]) for seed in numbers]
     name = name or default_name(root, f"{profile}-seeds")
     plans = {f"{name}/seed-{seed}": each for seed, each in zip(numbers, given, strict=True)}
-    runs = run_series(root, chosen, plans, profile, console, jobs)
+    with _naming(root / "runs" / name):
+        runs = run_series(root, chosen, plans, profile, console, jobs)
     statistics = seed_statistics(dict(zip(numbers, runs, strict=True)))
     table = root / "runs" / name / "seeds.csv"
     statistics.to_csv(table, index=False)
