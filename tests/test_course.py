@@ -230,7 +230,7 @@ def test_paths_are_shown_from_where_the_command_is_given_or_by_a_place_with_a_na
         tmp_path / "homeless": "../homeless",
     }.items():
         assert hide(f"\x1b[32m{path}:7, in '{path}'") == f"\x1b[32m{shown}:7, in '{shown}'"
-    untouched = {"image/png": str(photo), "text/plain": f"https://x.org{photo} /a/b", "n": [1, None]}
+    untouched = {"image/png": str(photo), "text/plain": f"https://x.org{photo} <{photo}> /a/b", "n": [1, None]}
     assert hide(untouched) == untouched
 
 

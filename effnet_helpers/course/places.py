@@ -45,8 +45,8 @@ def hiding(root: Path, paths: Iterable[Path]) -> Hide:
                 in_ascii = spelled.encode("unicode_escape").decode("ascii").replace('"', r"\"")
                 shown |= dict.fromkeys((spelled, repr(spelled)[1:-1], in_ascii, html.escape(spelled)), name)
     longest_first = sorted(shown, key=len, reverse=True)
-    # No part of a longer name or an address. Behind "m" ends what gives a traceback its colours.
-    pattern = re.compile(rf"(?:(?<![\w.~-])|(?<=\dm))(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])")
+    # No part of a longer name, an address or a tag. Behind "m" ends what gives a traceback its colours.
+    pattern = re.compile(rf"(?:(?<![\w.~<-])|(?<=\dm))(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])")
 
     def hide(value: Any) -> Any:
         if isinstance(value, str):
