@@ -237,6 +237,40 @@ def predict(
         raise typer.Exit(FAILED)
 
 
+@app.command()
+def train(
+    specification: Annotated[
+        str, typer.Argument(help="A folder of pictures, one subfolder a class; an archive, a CSV table; textile, …")
+    ],
+    out: Annotated[Path, typer.Option(help="The model to write, ending in .keras; its card goes beside it.")],
+    variant: Annotated[str, typer.Option(help="Which EfficientNet: Lite0 … Lite2 offline, B0 … B7.")] = "Lite0",
+    image_size: Annotated[int, typer.Option(min=32, help="Side of the square images in pixels.")] = 224,
+    resize_mode: Annotated[str, typer.Option(help="crop, pad or squash.")] = "crop",
+    augment: Annotated[
+        str, typer.Option(help="What pictures may also look like: none, upright, mirrored, any-way-up.")
+    ] = "none",
+    steps: Annotated[int | None, typer.Option(help="Of fine-tuning.", show_default="300, or one pass if more")] = None,
+    from_block: Annotated[str | None, typer.Option(help="Lowest block to train.", show_default="by the head")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At its peak.", show_default="the best of three")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images in a step, 0 takes 32, or 64 on a GPU.")] = 0,
+    group_by: Annotated[str | None, typer.Option(help="Pattern in names of what stays together: video[0-9]+")] = None,
+    balance: Annotated[str | None, typer.Option(help="class_weights or balanced_sampling, for rare classes.")] = None,
+    limit_per_class: Annotated[int | None, typer.Option(help="At most so many images of each class.")] = None,
+    split_seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of training.")] = 0,
+    report: Annotated[Path | None, typer.Option(help="The page to write.", show_default="named as the model")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted.")] = False,
+) -> None:
+    """Fine-tunes a classifier on your pictures: audit, split, head, recipe, fine-tuning, test; a model and a report."""
+    given = {name: value for name, value in locals().items() if name not in ("out", "report", "resume")}
+    report = report or out.with_suffix(".html")
+    with _writing(out), _writing(report):
+        from effnet_helpers.course.train import train as train_classifier
+        from effnet_helpers.course.train_settings import Settings
+
+        train_classifier(Settings(**given), out, Console(), report, resume)
+
+
 @app.command("clean-cache")
 def clean_cache() -> None:
     """Deletes the cache of features, activations and decoded images (EFFNET_CACHE, or the user's cache folder)."""

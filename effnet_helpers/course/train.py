@@ -1,0 +1,237 @@
+"""What `effnet train` does: lessons 04 and 05 as one command, which goes on where it was after any interruption."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from effnet_helpers import data, evaluation, models, outputs, preprocessing, runtime, training
+from effnet_helpers.course import CourseError
+from effnet_helpers.course.display import audit_table, count_progress
+from effnet_helpers.course.train_report import REPORT, Trained, write_report
+from effnet_helpers.course.train_settings import Settings, estimate, option, shortages
+from effnet_helpers.data import ImageDataset
+from effnet_helpers.runtime import keras
+from effnet_helpers.specs import parse_spec
+
+import numpy as np
+import pandas as pd
+from rich import progress
+from rich.console import Console
+
+READING, HEAD, CHOOSING, FINE_TUNING, TEST = "reading", "head", "choosing", "fine-tuning", "test"
+HISTORIES = {HEAD: "head-history.csv", FINE_TUNING: "fine_tune-history.csv"}  # what `training` keeps of a phase
+KEPT = "training.json"  # in the folder of a training: its settings, what was chosen, how long it took
+CHECKPOINT = r"(head|fine_tune)-(\d+\.npz|history\.csv)"  # names of what `training` keeps there
+
+
+def train(
+    settings: Settings, out: Path, console: Console, report: Path | None = None, resume: bool = False
+) -> evaluation.Report:
+    """Fine-tunes a classifier on pictures, and writes it, its card and a page on how it came to be.
+
+    Args:
+        settings: What to train on, and how.
+        out: The `.keras` file to write. While the training lasts, there is a folder of this name with the ending
+            `.training` beside it.
+        console: Where to show progress and results.
+        report: The page to write; by default named as the model, ending in ".html".
+        resume: Whether to go on with a training of the same settings that was interrupted, if there is one.
+
+    Returns:
+        The report on the test split.
+
+    Raises:
+        CourseError: If there is an unfinished training that may not be resumed, or one of other settings.
+        ValueError: If a setting or a path cannot work, or training diverges.
+    """
+    out = out.expanduser()
+    report = (report or out.with_suffix(".html")).expanduser()
+    models.check_save_path(out)
+    outputs.check_free(REPORT, report)
+    folder = out.with_suffix(".training")
+    kept = _resumed(folder, settings, resume)
+    parse_spec(data.spec_of_path(settings.specification))
+    batch_size = training.use_device(settings.batch_size)
+    runtime.set_seed(settings.seed)
+    backbone = models.build_backbone(settings.variant, image_size=settings.image_size)
+    if settings.from_block:
+        models.first_block_to_train(models.block_names(backbone), None, settings.from_block)
+    started = time.perf_counter()
+    findings, dataset = _read(settings, console)
+    reading = time.perf_counter() - started
+    pictures = {split: dataset.fingerprint(split) for split in dataset.sizes}
+    if kept and kept["pictures"] != pictures:
+        raise CourseError(
+            f"The pictures changed since the training in {folder} began: delete that folder to start afresh"
+        )
+    model = models.add_head(backbone, dataset.num_classes)
+    if kept:
+        console.print(f"Going on with the training in {folder}.", markup=False, highlight=False, soft_wrap=True)
+    else:
+        expected = estimate(model, dataset, settings, batch_size)
+        console.print(str(expected), highlight=False)
+        for line in shortages(expected, batch_size):
+            console.print(line, highlight=False)
+        kept = {"settings": asdict(settings), "pictures": pictures, "seconds": {READING: reading}, "recipe": None}
+        _keep(folder, kept)
+    try:
+        trained = _train(model, dataset, settings, batch_size, folder, kept, console)
+        card = {"class_names": dataset.class_names, "resize_mode": settings.resize_mode, "bits": dataset.bits}
+        models.save(model, out, **card, variant=settings.variant)
+        write_report(report, trained, settings, findings, dataset, out)
+    except (KeyboardInterrupt, OSError):
+        console.print(f"What was reached is in {folder}: the same command with --resume goes on.", soft_wrap=True)
+        raise
+    _remove(folder)
+    console.print(f"{trained.verdict}\nOn test images: {trained.test}.", highlight=False, soft_wrap=True)
+    console.print(f"The model: {out}\nThe report: {report}", soft_wrap=True, markup=False, highlight=False)
+    return trained.test
+
+
+def _train(
+    model: keras.Model,
+    dataset: ImageDataset,
+    settings: Settings,
+    batch_size: int,
+    folder: Path,
+    kept: dict[str, Any],
+    console: Console,
+) -> Trained:
+    """Goes through the phases; each starts from what is kept of those before, so that it may have been interrupted."""
+    common = {"batch_size": batch_size, "balance": settings.balance, "seed": settings.seed}
+    augment = preprocessing.AUGMENTATIONS.get(settings.augment)
+    with _phase(HEAD, folder, kept, console):
+        _restart_random_streams(model, settings.seed)
+        head = training.fit_head(model, dataset, **common, checkpoint_dir=folder)
+    console.print(f"The head alone: {head.val_accuracy:.1%} of validation images right.", highlight=False)
+    if kept["recipe"] is None:
+        with _phase(CHOOSING, folder, kept, console):
+            _restart_random_streams(model, settings.seed + 1)
+            chosen = {name: getattr(settings, name) for name in ("steps", "from_block", "learning_rate")}
+            recipe = training.choose_recipe(model, dataset, **chosen, **common, augment=augment)
+            kept["recipe"] = asdict(recipe) | {"trials": recipe.trials.to_dict("list")}
+    recipe = training.Recipe(**kept["recipe"] | {"trials": pd.DataFrame(kept["recipe"]["trials"])})
+    console.print(str(recipe), highlight=False, soft_wrap=True)
+    with _phase(FINE_TUNING, folder, kept, console):
+        models.unfreeze_blocks(model, from_block=recipe.from_block)
+        _restart_random_streams(model, settings.seed + 2)
+        how = {"steps": recipe.steps, "learning_rate": recipe.learning_rate, "augment": augment}
+        fine = training.fine_tune(model, dataset, **how, **common, checkpoint_dir=folder)
+    with _phase(TEST, folder, kept, console):
+        test = evaluation.evaluate(model, dataset, "test", batch_size)
+    return Trained(head, recipe, fine, test, kept["seconds"])
+
+
+def _read(settings: Settings, console: Console) -> tuple[data.Audit, ImageDataset]:
+    with count_progress("reading", console) as shown:
+        findings = data.audit(settings.specification, progress=shown)
+    if len(findings.findings):
+        console.print(audit_table(findings.summary))
+    console.print(findings.headline, soft_wrap=True, markup=False, highlight=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", data.LeftOutWarning)  # the audit has said it
+        how = ("image_size", "resize_mode", "split_seed", "group_by", "limit_per_class")
+        dataset = data.load(
+            data.spec_of_path(settings.specification), **{name: getattr(settings, name) for name in how}
+        )
+    sizes = ", ".join(f"{size:,} {split}" for split, size in dataset.sizes.items())
+    console.print(f"{dataset.num_classes} classes; images: {sizes}", highlight=False)
+    return findings, dataset
+
+
+def _restart_random_streams(model: keras.Model, seed: int) -> None:
+    """Lets dropout and stochastic depth draw the same whatever ran before in this process, as after an interruption."""
+    for number, layer in enumerate(model.layers):
+        if hasattr(layer, "seed_generator"):
+            layer.seed_generator.state.assign([np.random.SeedSequence([seed, number]).generate_state(1)[0], 0])
+
+
+@contextlib.contextmanager
+def _phase(name: str, folder: Path, kept: dict[str, Any], console: Console) -> Iterator[None]:
+    """Shows that something runs, and keeps how long it took and what it brought."""
+    columns = progress.SpinnerColumn(), progress.TextColumn("{task.description}"), progress.TimeElapsedColumn()
+    if name in HISTORIES:
+        columns = *columns, _LastValidation(folder / HISTORIES[name])
+    started = time.perf_counter()
+    if not console.is_terminal:
+        console.print(f"{time.strftime('%H:%M:%S')} {name}", highlight=False)
+    with progress.Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as shown:
+        shown.add_task(name, total=None)
+        try:
+            yield
+        finally:
+            kept["seconds"][name] = kept["seconds"].get(name, 0) + time.perf_counter() - started
+            _keep(folder, kept)
+
+
+class _LastValidation(progress.ProgressColumn):
+    """The last line of the history that a training keeps."""
+
+    max_refresh = 1.0  # seconds
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def render(self, task: progress.Task) -> str:
+        if not self.path.is_file():
+            return ""
+        last = pd.read_csv(self.path).iloc[-1]
+        return f"validation {last['epoch']:.0f}: {last['val_accuracy']:.1%} right"
+
+
+def _is_kept(path: Path) -> bool:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).keys() >= {"settings", "pictures", "seconds", "recipe"}
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+STATE = outputs.Kind("what a training keeps", _is_kept)
+
+
+def _keep(folder: Path, kept: Mapping[str, Any]) -> None:
+    with outputs.replacing(STATE, folder / KEPT) as new:
+        (new / KEPT).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+
+
+def _resumed(folder: Path, settings: Settings, resume: bool) -> dict[str, Any] | None:
+    """What is kept of a training of these settings; None where there is none to go on with."""
+    if not os.path.lexists(folder) or (folder.is_dir() and all(map(_is_temporary, folder.iterdir()))):
+        return None
+    afresh = "delete that folder to start afresh"
+    if not _is_kept(folder / KEPT):
+        raise CourseError(f"{folder} was not left by a training, so it stays: take another name for the model")
+    if not resume:
+        raise CourseError(f"{folder} is left of a training that did not end: go on with --resume, or {afresh}")
+    kept = json.loads((folder / KEPT).read_text(encoding="utf-8"))
+    now, before = asdict(settings), kept["settings"]
+    if differing := [name for name in now if now[name] != before.get(name)]:
+        listed = ", ".join(f"{option(name)} was {before.get(name)}, is {now[name]}" for name in differing)
+        raise CourseError(f"The training in {folder} began with other settings ({listed}): give those, or {afresh}")
+    return kept
+
+
+def _is_temporary(path: Path) -> bool:
+    return path.name.startswith(".effnet-")  # of `outputs.replacing`, killed
+
+
+def _remove(folder: Path) -> None:
+    """Removes what a training kept; what somebody else has put beside it stays."""
+    for path in folder.iterdir():
+        if _is_temporary(path) and path.is_dir():
+            shutil.rmtree(path)
+        elif path.name == KEPT or _is_temporary(path) or re.fullmatch(CHECKPOINT, path.name):
+            path.unlink()
+    with contextlib.suppress(OSError):  # not empty
+        folder.rmdir()

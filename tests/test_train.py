@@ -1,0 +1,172 @@
+"""`effnet train`: one command to a model and a page; refused in a sentence, resumed after any interruption."""
+
+import functools
+import io
+import re
+import shutil
+from dataclasses import replace
+
+from effnet_helpers import data, models, training
+from effnet_helpers.course import CourseError
+from effnet_helpers.course.cli import app
+from effnet_helpers.course.train import train
+from effnet_helpers.course.train_settings import Settings
+
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+from PIL import Image
+from rich.console import Console
+from tiny import tiny_backbone
+from typer.testing import CliRunner
+
+OPTIONS = ("--image-size", "32", "--steps", "6", "--batch-size", "8", "--augment", "mirrored")
+SETTINGS = Settings("", image_size=32, steps=6, batch_size=8, augment="mirrored")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_network():
+    """The command on a network that trains in seconds, with one trial in place of three."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "build_backbone", lambda variant, image_size: tiny_backbone(image_size))
+        patch.setattr(training, "choose_recipe", functools.partial(training.choose_recipe, peaks=(1e-4,)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Three classes of dark, bright and striped squares, one with a place where it was taken, and a broken one."""
+    folder, random = tmp_path_factory.mktemp("secret") / "shells", np.random.default_rng(0)
+    for name, low, high in (("dark", 0, 120), ("bright", 100, 255), ("any", 0, 255)):
+        (folder / name).mkdir(parents=True)
+        for number in range(15):
+            exif = Image.Exif()
+            exif[0x010E] = "where I live"
+            pixels = random.integers(low, high, (40, 40, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.jpg", exif=exif)
+    (folder / "dark" / "broken.jpg").write_bytes(b"\xff\xd8\xff half a picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(pictures, tmp_path_factory):
+    """The folder of a training that was never interrupted, and what it said."""
+    folder = tmp_path_factory.mktemp("secret")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        result = effnet(pictures, "--out", "shells.keras", *OPTIONS)
+    assert result.exit_code == 0, result.output
+    return folder, result.output
+
+
+def effnet(*arguments):
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def test_one_command_leaves_a_model_its_card_and_a_report(trained):
+    folder, said = trained
+    assert sorted(path.name for path in folder.iterdir()) == ["shells.html", "shells.json", "shells.keras"]
+    assert re.search(r"This takes about \d minutes?, \d\.\d GB of memory and \d\.\d GB of disk\.", said)
+    assert re.search(r"45 of 46 pictures can be used.*3 classes; images: 30 train, 6 val, 9 test", said, re.DOTALL)
+    assert "On test images:" in said
+    model, card = models.load(folder / "shells.keras")
+    assert card.class_names == ("any", "bright", "dark")
+    assert model.output_shape == (None, 3)
+
+
+def test_the_report_says_all_without_network_and_names_no_place(trained):
+    text = (trained[0] / "shells.html").read_text(encoding="utf-8")
+    page = BeautifulSoup(text, "html.parser")
+    assert not re.search(r"https?:|<script|<link|secret|where I live", text)
+    assert all(image["src"].startswith("data:image/") and image["alt"] for image in page.find_all("img"))
+    assert page.pre.text == f"effnet train …/shells --out shells.keras {' '.join(sorted_options())}"
+    said = page.get_text(" ", strip=True)
+    assert "dark/broken.jpg" in said
+    for part in ("validation loss", "recall", "as asked for", "fine-tuning", "images are few", "min:s"):
+        assert part in said, part
+
+
+def sorted_options():
+    given = dict(zip(OPTIONS[::2], OPTIONS[1::2], strict=True))
+    return [word for name in ("--image-size", "--augment", "--steps", "--batch-size") for word in (name, given[name])]
+
+
+def test_thumbnails_carry_no_exif(trained):
+    import base64
+
+    page = (trained[0] / "shells.html").read_text(encoding="utf-8")
+    for jpeg in re.findall(r"data:image/jpeg;base64,([^\"]+)", page):
+        assert not Image.open(io.BytesIO(base64.b64decode(jpeg))).getexif()
+
+
+def interrupted_in(phase, monkeypatch, arguments):
+    """Runs until a function of `training` has done its work, or is about to, and Ctrl-C comes."""
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, phase, stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(*arguments)
+
+
+def test_what_was_interrupted_between_phases_ends_as_if_it_had_not_been(trained, pictures, tmp_path, monkeypatch):
+    out, said = tmp_path / "shells.keras", io.StringIO()
+    arguments = (replace(SETTINGS, specification=str(pictures)), out, Console(file=said))
+    interrupted_in("choose_recipe", monkeypatch, arguments)
+    with pytest.raises(CourseError, match=r"did not end: go on with --resume, or delete that folder"):
+        train(*arguments)
+    with pytest.raises(CourseError, match=r"other settings \(--seed was 0, is 1\)"):
+        train(replace(arguments[0], seed=1), *arguments[1:], resume=True)
+    interrupted_in("fine_tune", monkeypatch, (*arguments, None, True))
+    assert "the same command with --resume goes on" in said.getvalue().replace("\n", " ")
+    (tmp_path / "shells.training" / "thesis.txt").write_text("precious")
+    with monkeypatch.context() as patch:
+        patch.delattr(training, "choose_recipe")  # it was kept
+        train(*arguments, resume=True)
+    assert [path.name for path in (tmp_path / "shells.training").iterdir()] == ["thesis.txt"]
+    ours, theirs = (models.load(folder / "shells.keras")[0].get_weights() for folder in (tmp_path, trained[0]))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--augment", "sideways"), "--augment: expected one of none, upright, mirrored, any-way-up"),
+        (("--resize-mode", "zoom"), "--resize-mode: expected one of crop, pad, squash"),
+        (("--balance", "yes"), "--balance: expected one of class_weights, balanced_sampling"),
+        (("--learning-rate", "30"), "--learning-rate: expected a number between 0 and 1. Received: 30.0"),
+        (("--batch-size", "1"), "--batch-size: expected 2 or more"),
+        (("--steps", "0"), "--steps: expected a whole number from 1 up"),
+        (("--group-by", "("), "--group-by: expected a regular expression"),
+        (("--from-block", "block9"), "block9"),
+        (("--out", "shells.h5"), "must end in '.keras'"),
+        (("--report", "notes.html"), "notes.html was not written by this package as a report of a training"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_a_sentence_before_any_work(options, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.html").write_text("mine")
+    monkeypatch.setattr(data, "audit", None)
+    result = effnet("textile", "--out", "shells.keras", *options)
+    assert (result.exit_code, sentence in result.output) == (2, True), result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.html"]
+
+
+def test_a_folder_of_the_users_is_not_taken_for_a_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shells.training").mkdir()
+    (tmp_path / "shells.training" / "thesis.txt").write_text("precious")
+    result = effnet("textile", "--out", "shells.keras", "--resume")
+    assert "was not left by a training, so it stays" in result.output
+
+
+def test_pictures_that_changed_since_are_no_training_to_go_on_with(pictures, tmp_path, monkeypatch):
+    mine = shutil.copytree(pictures, tmp_path / "shells")
+    arguments = (replace(SETTINGS, specification=str(mine)), tmp_path / "m.keras", Console(file=io.StringIO()))
+    interrupted_in("fit_head", monkeypatch, arguments)
+    (mine / "dark" / "3.jpg").unlink()
+    with pytest.raises(CourseError, match="pictures changed since"):
+        train(*arguments, resume=True)
