@@ -17,7 +17,7 @@ from effnet_helpers.machine import cache_dir
 
 import PIL
 
-FORMAT = 2  # goes up whenever other things are found, or kept in another way
+FORMAT = 3  # goes up whenever other things are found, or kept in another way
 RACY = 2 * 10**9  # nanoseconds: what changed so shortly before a scan may change again within the same tick of a clock
 
 

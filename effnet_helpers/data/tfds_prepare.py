@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -90,7 +90,8 @@ def _asking_for_servers(refused: list[str]) -> Iterator[None]:
 
 
 def _explanation(builder: Any, problem: str, refused: list[str]) -> str:
-    total = sum(info.size for info in (builder.url_infos or {}).values())  # of all configurations
+    infos = builder.url_infos or {}
+    total = sum(info.size for info in infos.values())  # of all configurations
     size = f"{total / 2**30:,.2f} GiB" if total >= 2**30 else f"{total / 2**20:,.2f} MiB" if total else "unknown"
     size = f"at most {size}" if len(builder.BUILDER_CONFIGS) > 1 else size
     name = f"{builder.name}/{builder.builder_config_name}" if builder.builder_config_name else builder.name
@@ -101,8 +102,9 @@ def _explanation(builder: Any, problem: str, refused: list[str]) -> str:
         first = "place these files there and run this again"
     elif refused:
         # All that the set is made of; which of these a configuration takes, tfds knows only when it asks for them.
-        wanted = refused if len(builder.BUILDER_CONFIGS) > 1 else filter(_is_missing(builder), builder.url_infos)
-        named = ", ".join(builder.url_infos[url].filename or url for url in wanted if url in builder.url_infos)
+        missing = [url for url in infos if _is_missing(builder, url)]
+        wanted = refused if len(builder.BUILDER_CONFIGS) > 1 or not missing else missing
+        named = ", ".join((url in infos and infos[url].filename) or url for url in wanted)
         lines = [f"Missing, without network to be placed in {_shown(_manual_dir(builder))}: {named}"]
     elif _has_archives(_downloads(builder)):
         lines = [f"If what was downloaded is damaged, delete it: {_shown(_downloads(builder))}"]
@@ -129,17 +131,14 @@ def _has_archives(folder: Path) -> bool:
     return any(path.is_file() for path in folder.glob("*"))  # what is still arriving lies in folders
 
 
-def _is_missing(builder: Any) -> Callable[[str], bool]:
-    """Gives a function that tells whether what belongs to an address is neither downloaded nor placed by hand."""
+def _is_missing(builder: Any, url: str) -> bool:
+    """Tells whether what belongs to an address is neither downloaded nor placed by hand."""
     from tensorflow_datasets.core.download.resource import get_dl_fname
 
-    def is_missing(url: str) -> bool:
-        info = builder.url_infos[url]
-        names = get_dl_fname(url, info.checksum), get_dl_fname(url)
-        by_hand = info.filename and (_manual_dir(builder) / info.filename).exists()
-        return not by_hand and not any((_downloads(builder) / name).exists() for name in names)
-
-    return is_missing
+    info = builder.url_infos[url]
+    places = [_downloads(builder) / name for name in (get_dl_fname(url, info.checksum), get_dl_fname(url))]
+    places += [_manual_dir(builder) / info.filename] if info.filename else []
+    return not any(map(Path.exists, places))
 
 
 def _manual_dir(builder: Any) -> Path:
