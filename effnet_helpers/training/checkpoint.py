@@ -181,8 +181,8 @@ class Checkpoint(keras.callbacks.Callback):
         if differing:
             listed = "; ".join(f"{name} {there.get(name)!r} there, {now.get(name)!r} now" for name in sorted(differing))
             raise ValueError(
-                f"{path.name} in `checkpoint_dir` is of a training with other settings: {listed}. Give those there, "
-                "random weights from the same `runtime.set_seed`, or take another folder. "
+                f"{path.name} in `checkpoint_dir` is of a training with other settings: {listed}. Give the earlier "
+                "ones (random weights come again from the same `runtime.set_seed`) or another folder. "
                 f"Received: checkpoint_dir={str(self.folder)!r}"
             )
 
