@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
+import gc
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -65,6 +67,19 @@ def list_folder(
     return Listing(name, root, tuple(sorted(class_names)), tuple(entries), tuple(passed_over), provenance)
 
 
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Spares Python the search for circles among all that TensorFlow has, which many new rows would set off."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_without_garbage_collection()
 def list_table(path: str | os.PathLike) -> Listing:
     """Lists the pictures of a CSV file with the columns `path,label[,split][,group]`.
 
@@ -88,25 +103,23 @@ def list_table(path: str | os.PathLike) -> Listing:
             reader = csv.reader(lines, skipinitialspace=True)
             header = next(filter(None, reader))
             place = [header.index(column) if column in header else len(header) for column in COLUMNS]
-            lengths, texts = [], []  # flat, so that Python's collector has no thousands of lists to look through
-            for cells in reader:  # of blank lines, too, which are rows to whoever looks for one
-                lengths.append(len(cells))
-                texts += [cells[i] if i < min(len(cells), len(header)) else "" for i in place]
+            rows = list(reader)  # of blank lines, too, which are rows to whoever looks for one
     except (OSError, ValueError, csv.Error, StopIteration) as error:
         reason = getattr(error, "strerror", None) or str(error) or "it is empty"
         raise ValueError(f"The table cannot be read ({reason}). {EXPECTED_TABLE}. Received: {str(path)!r}") from None
     if not {"path", "label"} <= set(header) <= set(COLUMNS) or len(set(header)) < len(header):
         raise ValueError(f"{EXPECTED_TABLE}. Received: {', '.join(map(repr, header))} {where}")
-    if max(lengths, default=0) > len(header):
-        row = 2 + next(i for i, length in enumerate(lengths) if length > len(header))
+    if row := next((row for row, cells in enumerate(rows, start=2) if len(cells) > len(header)), None):
         raise ValueError(f"Row {row} has more cells than the header. {EXPECTED_TABLE}. Received: {str(path)!r}")
 
-    has_splits, as_on_disk = any(map(str.strip, texts[2::4])), _names_on_disk(file.parent)
+    for cells in rows:
+        cells += [""] * (len(header) + 1 - len(cells))  # the last stands for columns that there are none of
+    has_splits, as_on_disk = any(cells[place[2]].strip() for cells in rows), _names_on_disk(file.parent)
     entries: list[Entry] = []
     row_of: dict[str, int] = {}
-    columns = (texts[i::4] for i in range(4))
-    for row, (length, written, label, split, group) in enumerate(zip(lengths, *columns, strict=True), start=2):
-        if not length:
+    for row, cells in enumerate(rows, start=2):
+        written, label, split, group = (cells[i] for i in place)
+        if not any(cells):
             continue
         if not written.strip() or not label.strip():
             raise ValueError(f"Row {row} has no path or no label. Received: {written!r}, {label!r} {where}")
