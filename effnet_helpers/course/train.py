@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from effnet_helpers import data, evaluation, models, outputs, preprocessing, runtime, training
+from effnet_helpers import data, evaluation, models, outputs, preprocessing, records, runtime, training
 from effnet_helpers.course import CourseError
 from effnet_helpers.course.display import audit_table, count_progress
 from effnet_helpers.course.train_report import REPORT, Trained, write_report
@@ -28,7 +28,7 @@ import pandas as pd
 from rich import progress
 from rich.console import Console
 
-READING, HEAD, CHOOSING, FINE_TUNING, TEST = "reading", "head", "choosing", "fine-tuning", "test"
+READING, HEAD, CHOOSING, FINE_TUNING, TEST = "reading", "head", "choosing the recipe", "fine-tuning", "test"
 HISTORIES = {HEAD: "head-history.csv", FINE_TUNING: "fine_tune-history.csv"}  # what `training` keeps of a phase
 KEPT = "training.json"  # in the folder of a training: its settings, what was chosen, how long it took
 CHECKPOINT = r"(head|fine_tune)-(\d+\.npz|history\.csv)"  # names of what `training` keeps there
@@ -64,8 +64,8 @@ def train(
     batch_size = training.use_device(settings.batch_size)
     runtime.set_seed(settings.seed)
     backbone = models.build_backbone(settings.variant, image_size=settings.image_size)
-    if settings.from_block:
-        models.first_block_to_train(models.block_names(backbone), None, settings.from_block)
+    blocks, block = models.block_names(backbone)[1:], settings.from_block
+    records.expect(block is None or block in blocks, "--from-block", block, f"one of {', '.join(blocks)}")
     started = time.perf_counter()
     findings, dataset = _read(settings, console)
     reading = time.perf_counter() - started
@@ -129,7 +129,10 @@ def _train(
         fine = training.fine_tune(model, dataset, **how, **common, checkpoint_dir=folder)
     with _phase(TEST, folder, kept, console):
         test = evaluation.evaluate(model, dataset, "test", batch_size)
-    return Trained(head, recipe, fine, test, kept["seconds"])
+    # What a killed process did is in the checkpoints alone.
+    trained = {name: fit.preparation_seconds + fit.seconds for name, fit in ((HEAD, head), (FINE_TUNING, fine))}
+    seconds = {name: max(each, trained.get(name, 0)) for name, each in kept["seconds"].items()}
+    return Trained(head, recipe, fine, test, seconds)
 
 
 def _read(settings: Settings, console: Console) -> tuple[data.Audit, ImageDataset]:

@@ -91,6 +91,7 @@ def write_report(
     texts = {
         "title": out.stem,
         "command": command,
+        "audit_command": shlex.join(["effnet", "audit", settings.specification]),
         "summary": [f"On test images: {test}.", trained.verdict],
         "made": f"{datetime.now():%Y-%m-%d %H:%M}, {runtime.describe()}",
         "audit": findings.headline,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from effnet_helpers import data, machine, models, preprocessing, records, training
+from effnet_helpers import machine, models, preprocessing, records, training
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.runtime import keras
 
 import psutil
 
-BLOCKS = ("block6a", "block4a")  # between which `training.choose_recipe` chooses by itself
+TIMED = 3  # batches
 # For the estimate, from measured trainings: what they cost beside the multiplications of a forward pass.
 SECONDS_TO_START, COST_OF_TRAINING, CHOOSING_SHARE, CHECKPOINTS = 5, 1.5, 0.3, 6
 
@@ -101,15 +102,15 @@ def estimate(model: keras.Model, dataset: ImageDataset, settings: Settings, batc
         settings: How.
         batch_size: Images in a step.
     """
-    batches = dataset.batches("train", batch_size)
-    images = next(iter(batches))[0]
-    model.predict_on_batch(images)  # is compiled
-    seconds = []
-    for _ in range(3):
+    started = time.perf_counter()
+    batches = [images for images, _ in dataset.batches("train", batch_size).take(TIMED)]
+    reading = (time.perf_counter() - started) / sum(map(len, batches))
+    images, seconds = batches[0], []
+    for _ in range(1 + TIMED):
         started = time.perf_counter()
         model.predict_on_batch(images)
-        seconds.append((time.perf_counter() - started) / len(images))
-    forward, reading = sorted(seconds)[1], 1 / data.images_per_second(batches, 1.0)
+        seconds.append(time.perf_counter() - started)
+    forward = statistics.median(seconds[1:]) / len(images)  # the first one compiles
     whole, sizes = models.count_multiply_adds(model), dataset.sizes
     steps_per_pass = math.ceil(sizes["train"] / batch_size)
     steps = settings.steps or max(training.STEPS, steps_per_pass)
@@ -117,7 +118,8 @@ def estimate(model: keras.Model, dataset: ImageDataset, settings: Settings, batc
     looked_at = sizes["train"] + 3 * sizes["val"] + sizes["test"]
     trials = 0 if settings.learning_rate else len(training.PEAKS)
     times, disk, memory = [], 0.0, 0.0
-    for block in (settings.from_block,) if settings.from_block else BLOCKS:
+    rule = [training.depth_for(sizes["train"], accuracy)[0] for accuracy in (0.0, 1.0)]
+    for block in {settings.from_block} if settings.from_block else set(rule):
         models.unfreeze_blocks(model, from_block=block)
         plan = training.plan_prefix(model, dataset, passes=steps / steps_per_pass, augment=augment)
         above = model.layers[model.layers.index(models.last_layer_below(model, block)) + 1 :]
