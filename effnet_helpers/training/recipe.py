@@ -108,12 +108,14 @@ def choose_recipe(
     if learning_rate:
         reasons["learning_rate"] = "as asked for"
     else:
-        weights = model.get_weights()
+        # Dropout's streams of random numbers are variables, too: each trial starts with the same ones.
+        state = [(variable, variable.numpy()) for variable in model.variables]
         for peak in peaks:
             runtime.set_seed(seed)
             how = {"steps": trial_steps, "validations": VALIDATIONS_OF_TRIAL, "batch_size": batch_size, "seed": seed}
             fit = fine_tune(model, dataset, learning_rate=peak, **how, **options)
-            model.set_weights(weights)
+            for variable, value in state:
+                variable.assign(value)
             curves[f"{peak:g}"] = fit.history
             trials.append((peak, fit.history["val_loss"][-1], fit.history["val_accuracy"][-1]))
         learning_rate = min(trials, key=lambda trial: trial[1])[0]
