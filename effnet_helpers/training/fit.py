@@ -196,10 +196,12 @@ def fine_tune(
         print(decision)
     checkpoint.record["plan"] = [cache, views]
     prefix, tail = split_at_block(model, block) if cache else (None, model)
-    served, done = NOTHING, checkpoint.epoch * steps_per_epoch
-    if cache and not checkpoint.finished:
+    done = checkpoint.epoch * steps_per_epoch
+    if checkpoint.finished:
+        served = NOTHING
+    elif cache:
         served = _serve_features(prefix, dataset, batch_size, seed, balance, views, augment, done)
-    elif not checkpoint.finished:
+    else:
         served = _serve_images(dataset, batch_size, seed, balance, augment, done)
     schedule = warmup_cosine(learning_rate, steps, min(round(warmup * steps), steps - 1))
     compile_for_labels(tail, keras.optimizers.Adam(schedule))
