@@ -13,7 +13,7 @@ from pathlib import Path
 
 from effnet_helpers import data, models, training
 from effnet_helpers.data import pipeline
-from effnet_helpers.training import checkpoint, fit
+from effnet_helpers.training import checkpoint, fit, served
 
 import keras
 import numpy as np
@@ -183,7 +183,7 @@ def names_in(folder):
 
 def test_what_is_finished_comes_back_at_once(finished, folder, textile, uninterrupted, monkeypatch):
     check_same(finished[1], uninterrupted("head"))  # checkpoints change nothing
-    monkeypatch.setattr(fit, "extract_features", None)
+    monkeypatch.setattr(served, "extract_features", None)
     for model in (tiny_classifier(), finished[1][0]):  # a new process, or the same cell of a notebook once more
         check_same(train(TRAININGS["head"], textile, folder, model), finished[1])
     assert names_in(folder) == ["head-0003.npz", "head-0004.npz", "head-history.csv"]

@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.models import freeze_backbone, split_after, split_at_block, trainable_table
@@ -14,11 +13,10 @@ from effnet_helpers.runtime import keras
 from effnet_helpers.training.batch_norm import ReestimateBatchNorm
 from effnet_helpers.training.callbacks import KeepBest, TrainingDivergedError
 from effnet_helpers.training.checkpoint import Checkpoint
-from effnet_helpers.training.features import extract_features
 from effnet_helpers.training.prefix import lowest_trainable_block, plan_prefix
+from effnet_helpers.training.served import NOTHING, Served, serve_features, serve_images
 
 STEPS, REESTIMATED_IMAGES = 300, 256
-BALANCES = (None, "class_weights", "balanced_sampling")
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def fit_head(
     steps_per_pass = math.ceil(dataset.sizes["train"] / batch_size)
     served, done = NOTHING, checkpoint.epoch * steps_per_pass
     if not checkpoint.finished:
-        served = _serve_features(backbone, dataset, batch_size, seed, balance, views, augment, done)
+        served = serve_features(backbone, dataset, batch_size, seed, balance, views, augment, done)
     compile_for_labels(head, keras.optimizers.Adam(learning_rate))
     keeper = KeepBest(model, patience=patience)
     return _fit_part(model, head, served, [keeper, checkpoint], epochs, steps_per_pass, steps_per_pass)
@@ -200,9 +198,9 @@ def fine_tune(
     if checkpoint.finished:
         served = NOTHING
     elif cache:
-        served = _serve_features(prefix, dataset, batch_size, seed, balance, views, augment, done)
+        served = serve_features(prefix, dataset, batch_size, seed, balance, views, augment, done)
     else:
-        served = _serve_images(dataset, batch_size, seed, balance, augment, done)
+        served = serve_images(dataset, batch_size, seed, balance, augment, done)
     schedule = warmup_cosine(learning_rate, steps, min(round(warmup * steps), steps - 1))
     compile_for_labels(tail, keras.optimizers.Adam(schedule))
     start = None if checkpoint.epoch else tail.evaluate(served.val, verbose=0)
@@ -220,25 +218,6 @@ def _trainable_norms(model: keras.Model) -> list[keras.layers.Layer]:
 def _check_batch_size(model: keras.Model, batch_size: int) -> None:
     least, why = (2, ", since batch normalization trains") if _trainable_norms(model) else (1, "")
     expect(batch_size >= least, "batch_size", batch_size, f"{least} or more{why}")
-
-
-def balancing(dataset: ImageDataset, balance: str | None) -> tuple[dict[str, bool], dict[int, float] | None]:
-    """Says what `balance` means for training: how to serve the images, and what each class weighs.
-
-    Args:
-        dataset: Images and labels.
-        balance: "class_weights", "balanced_sampling" or None, see `fit_head`.
-
-    Returns:
-        Arguments for `dataset.batches` or `Features.batches`, and `class_weight` for `fit`.
-
-    Raises:
-        ValueError: If `balance` is anything else.
-    """
-    if balance not in BALANCES:
-        raise ValueError(f"balance must be one of {', '.join(map(repr, BALANCES))}. Received: {balance!r}")
-    weights = dataset.class_weights() if balance == "class_weights" else None
-    return {"balanced": balance == "balanced_sampling"}, weights
 
 
 def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -271,61 +250,10 @@ def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optim
     )
 
 
-@dataclass(frozen=True)
-class _Served:
-    """What a part of a network is trained on, and how long that took to prepare.
-
-    `sample` has the batches of `train`, too. Each counts its passes by itself, and that decides the order: looking at a
-    sample must not change the order of training.
-    """
-
-    train: Any
-    sample: Any
-    val: Any
-    class_weight: dict[int, float] | None
-    seconds: float = 0.0
-    reused: bool = False
-
-
-NOTHING = _Served(None, None, None, None, reused=True)  # where training is finished already
-
-
-def _serve_features(
-    prefix: keras.Model,
-    dataset: ImageDataset,
-    batch_size: int,
-    seed: int,
-    balance: str | None,
-    views: int,
-    augment: Mapping[str, object] | None,
-    done: int,
-) -> _Served:
-    order, weights = balancing(dataset, balance)
-    found = extract_features(prefix, dataset, ("train", "val"), batch_size, views=views, augment=augment, seed=seed)
-    how = {"shuffle": True, **order, "seed": seed}
-    train, sample = (found["train"].batches(batch_size, **how, first_batch=first) for first in (done, 0))
-    seconds, reused = sum(each.seconds for each in found.values()), all(each.reused for each in found.values())
-    return _Served(train, sample, found["val"].batches(batch_size), weights, seconds, reused)
-
-
-def _serve_images(
-    dataset: ImageDataset,
-    batch_size: int,
-    seed: int,
-    balance: str | None,
-    augment: Mapping[str, object] | None,
-    done: int,
-) -> _Served:
-    order, weights = balancing(dataset, balance)
-    how = {"shuffle": True, **order, "seed": seed, "augment": augment, "cache": True}
-    train, sample = (dataset.batches("train", batch_size, **how, first_batch=first) for first in (done, 0))
-    return _Served(train, sample, dataset.batches("val", batch_size, cache=True), weights)
-
-
 def _fit_part(
     model: keras.Model,
     part: keras.Model,
-    served: _Served,
+    served: Served,
     callbacks: list[keras.callbacks.Callback],
     epochs: int,
     steps_per_epoch: int,

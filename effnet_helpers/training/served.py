@@ -1,0 +1,83 @@
+"""What a part of a network is trained on: images, or features of the part below it, in an order of their own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from effnet_helpers.data import ImageDataset
+from effnet_helpers.runtime import keras
+from effnet_helpers.training.features import extract_features
+
+BALANCES = (None, "class_weights", "balanced_sampling")
+
+
+def balancing(dataset: ImageDataset, balance: str | None) -> tuple[dict[str, bool], dict[int, float] | None]:
+    """Says what `balance` means for training: how to serve the images, and what each class weighs.
+
+    Args:
+        dataset: Images and labels.
+        balance: "class_weights", "balanced_sampling" or None, see `fit_head`.
+
+    Returns:
+        Arguments for `dataset.batches` or `Features.batches`, and `class_weight` for `fit`.
+
+    Raises:
+        ValueError: If `balance` is anything else.
+    """
+    if balance not in BALANCES:
+        raise ValueError(f"balance must be one of {', '.join(map(repr, BALANCES))}. Received: {balance!r}")
+    weights = dataset.class_weights() if balance == "class_weights" else None
+    return {"balanced": balance == "balanced_sampling"}, weights
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a part of a network is trained on, and how long that took to prepare.
+
+    `sample` has the batches of `train`, too. Each counts its passes by itself, and that decides the order: looking at a
+    sample must not change the order of training.
+    """
+
+    train: Any
+    sample: Any
+    val: Any
+    class_weight: dict[int, float] | None
+    seconds: float = 0.0
+    reused: bool = False
+
+
+NOTHING = Served(None, None, None, None, reused=True)  # where training is finished already
+
+
+def serve_features(
+    prefix: keras.Model,
+    dataset: ImageDataset,
+    batch_size: int,
+    seed: int,
+    balance: str | None,
+    views: int,
+    augment: Mapping[str, object] | None,
+    done: int,
+) -> Served:
+    """Serves what a network says about the images; `done` batches of training count as served already."""
+    order, weights = balancing(dataset, balance)
+    found = extract_features(prefix, dataset, ("train", "val"), batch_size, views=views, augment=augment, seed=seed)
+    how = {"shuffle": True, **order, "seed": seed}
+    train, sample = (found["train"].batches(batch_size, **how, first_batch=first) for first in (done, 0))
+    seconds, reused = sum(each.seconds for each in found.values()), all(each.reused for each in found.values())
+    return Served(train, sample, found["val"].batches(batch_size), weights, seconds, reused)
+
+
+def serve_images(
+    dataset: ImageDataset,
+    batch_size: int,
+    seed: int,
+    balance: str | None,
+    augment: Mapping[str, object] | None,
+    done: int,
+) -> Served:
+    """Serves the images themselves, augmented anew in each pass."""
+    order, weights = balancing(dataset, balance)
+    how = {"shuffle": True, **order, "seed": seed, "augment": augment, "cache": True}
+    train, sample = (dataset.batches("train", batch_size, **how, first_batch=first) for first in (done, 0))
+    return Served(train, sample, dataset.batches("val", batch_size, cache=True), weights)
