@@ -17,8 +17,11 @@ from effnet_helpers.runtime import keras
 import psutil
 
 TIMED = 3  # batches
-# For the estimate, from measured trainings: what they cost beside the multiplications of a forward pass.
-SECONDS_TO_START, COST_OF_TRAINING, CHOOSING_SHARE, CHECKPOINTS = 5, 1.5, 0.3, 6
+# Measured on two cores, Lite0: what starts a fine-tuning takes so many times what compiles the network for prediction;
+# a backward pass a little more than its multiplications; activations and gradients half as much again as activations.
+STARTING, COST_OF_TRAINING, GRADIENTS = 12, 1.2, 1.5
+VALIDATIONS, REESTIMATED_IMAGES, CHOOSING_SHARE = 10, 256, 0.4  # of `training`, and what choosing adds to training
+COPIES = 6  # of all weights on disk: two checkpoints with Adam's two averages each
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ def estimate(model: keras.Model, dataset: ImageDataset, settings: Settings, batc
     steps = settings.steps or max(training.STEPS, steps_per_pass)
     augment = preprocessing.AUGMENTATIONS.get(settings.augment)
     looked_at = sizes["train"] + 3 * sizes["val"] + sizes["test"]
+    validated = VALIDATIONS * (sizes["val"] + REESTIMATED_IMAGES)
     trials = 0 if settings.learning_rate else len(training.PEAKS)
     times, disk, memory = [], 0.0, 0.0
     rule = [training.depth_for(sizes["train"], accuracy)[0] for accuracy in (0.0, 1.0)]
@@ -125,16 +129,16 @@ def estimate(model: keras.Model, dataset: ImageDataset, settings: Settings, batc
         above = model.layers[model.layers.index(models.last_layer_below(model, block)) + 1 :]
         share = models.count_multiply_adds(above) / whole
         runs_below = plan.views * sizes["train"] + sizes["val"] if plan.cached else steps * batch_size
-        trained = (3 * COST_OF_TRAINING * steps * batch_size + 10 * sizes["val"]) * share * forward
+        trained = (3 * COST_OF_TRAINING * steps * batch_size + validated) * share * forward
         trained *= 1 + CHOOSING_SHARE * bool(trials)
         passes_below = runs_below * ((1 - share) * forward + reading)
-        starting = (2 + trials) * SECONDS_TO_START
+        starting = (1 + trials) * STARTING * seconds[0]
         times.append(looked_at * (forward + reading) + passes_below + trained + starting)
         disk = max(disk, plan.gigabytes if plan.cached else 0)
         kept = sum(math.prod(layer.output.shape[1:]) for layer in above)
-        memory = max(memory, 2 * kept * batch_size * 4)  # activations and their gradients
+        memory = max(memory, GRADIENTS * kept * batch_size * 4)
     models.freeze_backbone(model)
-    disk += CHECKPOINTS * model.count_params() * 4 / 1e9
+    disk += COPIES * model.count_params() * 4 / 1e9
     memory += psutil.Process().memory_info().rss
     return Estimate((min(times), max(times)), memory / 2**30, disk)
 
