@@ -236,6 +236,8 @@ def test_a_file_in_place_of_the_history_stays(folder, textile):
     with pytest.raises(ValueError, match=r"head-history\.csv was not written by this package as a history of training"):
         train((HEAD, None), textile, folder)
     assert (folder / "head-history.csv").read_text() == "my,table\n"
+    with pytest.raises(ValueError, match=r"^checkpoint_dir: expected a folder, or the path of a new one"):
+        train((HEAD, None), textile, folder / "head-history.csv")
 
 
 def test_a_training_of_other_settings_is_refused_with_what_differs(folder, textile):

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from effnet_helpers import outputs
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.models import trainable_table
+from effnet_helpers.records import expect
 from effnet_helpers.runtime import keras
 from effnet_helpers.training.callbacks import KeepBest
 from effnet_helpers.training.features import network_fingerprint
@@ -55,7 +56,8 @@ class Checkpoint(keras.callbacks.Callback):
         record: What a checkpoint says in JSON, for the training to add to.
 
     Raises:
-        ValueError: If the last checkpoint is of other settings, or there is another file in place of the history.
+        ValueError: If the last checkpoint is of other settings, the folder is none, or another file is in the place of
+            the history.
     """
 
     def __init__(
@@ -72,6 +74,9 @@ class Checkpoint(keras.callbacks.Callback):
         self.record: dict[str, Any] = {"epoch": 0, "finished": False, "seconds": 0.0}
         if self.folder is None:
             return
+        is_usable = self.folder.is_dir() or not self.folder.exists()
+        expect(is_usable, "checkpoint_dir", str(folder), "a folder, or the path of a new one")
+        self.folder.mkdir(parents=True, exist_ok=True)
         outputs.check_free(HISTORY, self.folder / f"{phase}-history.csv")
         self.settings = _settings(model, dataset, arguments)
         damaged = []
@@ -141,7 +146,6 @@ class Checkpoint(keras.callbacks.Callback):
             self.record["weights_at_end"] = network_fingerprint(self.whole)
         named = {RECORD: np.frombuffer(json.dumps(self.record).encode(), np.uint8)}
         named |= {str(position): array for position, array in enumerate(arrays)}
-        self.folder.mkdir(parents=True, exist_ok=True)
         paths = self._paths()
         path = self.folder / f"{self.phase}-{_number(paths[-1]) + 1 if paths else 1:04}.npz"
         self._write(path, lambda file: np.savez(file, **named))
@@ -162,8 +166,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _paths(self) -> list[Path]:
         """Files that have a checkpoint's name, the newest last."""
-        paths = self.folder.iterdir() if self.folder.is_dir() else ()
-        return sorted((each for each in paths if re.fullmatch(rf"{self.phase}-\d+\.npz", each.name)), key=_number)
+        name = re.compile(rf"{self.phase}-\d+\.npz")
+        return sorted((each for each in self.folder.iterdir() if name.fullmatch(each.name)), key=_number)
 
     def _variables(self) -> list[keras.Variable]:
         return [*self.model.variables, *self.model.optimizer.variables]
