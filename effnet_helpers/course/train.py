@@ -90,7 +90,8 @@ def train(
         models.save(model, out, **card, variant=settings.variant)
         write_report(report, trained, settings, findings, dataset, out)
     except (KeyboardInterrupt, OSError):
-        console.print(f"What was reached is in {folder}: the same command with --resume goes on.", soft_wrap=True)
+        how = {"soft_wrap": True, "markup": False, "highlight": False}
+        console.print(f"What was reached is in {folder}: the same command with --resume goes on.", **how)
         raise
     _remove(folder)
     console.print(f"{trained.verdict}\nOn test images: {trained.test}.", highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ import base64
 import io
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -61,6 +61,8 @@ class Trained:
     def verdict(self) -> str:
         """What fine-tuning brought, in a sentence."""
         before, after = (f"{100 * fit.val_accuracy:.1f} %" for fit in (self.head, self.fine))
+        if self.fine.best_epoch and before == after:
+            return f"Fine-tuning lowered the loss on validation images; the accuracy stays the head's, {after}."
         if self.fine.best_epoch:
             return f"Fine-tuning took the head's accuracy on validation images from {before} to {after}."
         return (
@@ -85,7 +87,9 @@ def write_report(
     Raises:
         ValueError: If there is another file at the path.
     """
-    test, val = trained.test, dataset.sizes["val"]
+    names = [printable(name) for name in dataset.class_names]  # those of folders need not be UTF-8, nor in the font
+    test = evaluation.report_from_probabilities(trained.test.probabilities, trained.test.labels, names)
+    val = dataset.sizes["val"]
     words = [word for name, value in settings.given.items() for word in (option(name), str(value))]
     command = shlex.join(["effnet", "train", settings.specification, "--out", str(out), *words])
     texts = {
@@ -97,7 +101,7 @@ def write_report(
         "audit": findings.headline,
         "findings": _rows(findings.summary.drop(columns="finding")),
         "left_out": [[printable(name), reason] for name, reason in dataset.left_out],
-        "splits": _splits(dataset),
+        "splits": _splits(dataset, names),
         "choices": _choices(trained.recipe, settings),
         "share": f"{trained.recipe.share:.0%}",
         "trials": _rows(trained.recipe.trials),
@@ -112,7 +116,7 @@ def write_report(
         "minutes": [[name, duration(seconds)] for name, seconds in trained.seconds.items()],
         "total": duration(sum(trained.seconds.values())),
     }  # fmt: skip
-    figures = {"figures": _figures(trained), "mistakes": _mistakes(test, dataset), "generator": GENERATOR}
+    figures = {"figures": _figures(trained, test), "mistakes": _mistakes(test, dataset), "generator": GENERATOR}
     environment = Environment(
         loader=PackageLoader("effnet_helpers.course"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -140,7 +144,7 @@ def _hide(specification: str, out: Path) -> Callable[[Any], Any]:
     return hiding(ROOT, given)
 
 
-def _figures(trained: Trained) -> dict[str, list[dict[str, str]]]:
+def _figures(trained: Trained, test: evaluation.Report) -> dict[str, list[dict[str, str]]]:
     """Draws every figure; base64 and alternative text by where they belong."""
     recipe, fine = trained.recipe, trained.fine
     every = fine.steps // len(fine.history["loss"])
@@ -151,8 +155,8 @@ def _figures(trained: Trained) -> dict[str, list[dict[str, str]]]:
             plotting.learning_curves({"fine-tuned": fine.history}, metric, f"validation, every {every} steps")
             for metric in ("accuracy", "loss")
         ],
-        "confusion": lambda: plotting.confusion(trained.test),
-        "recall": lambda: plotting.per_class_recall(trained.test),
+        "confusion": lambda: plotting.confusion(test),
+        "recall": lambda: plotting.per_class_recall(test),
     }
     figures = {}
     for name, draw in drawn.items():
@@ -174,9 +178,9 @@ def _mistakes(test: evaluation.Report, dataset: ImageDataset) -> list[dict[str, 
     return shown
 
 
-def _splits(dataset: ImageDataset) -> list[list[Any]]:
+def _splits(dataset: ImageDataset, names: Sequence[str]) -> list[list[Any]]:
     counts = [np.bincount(dataset.labels(split), minlength=dataset.num_classes) for split in dataset.sizes]
-    rows = [[name, *(int(each[label]) for each in counts)] for label, name in enumerate(dataset.class_names)]
+    rows = [[name, *(int(each[label]) for each in counts)] for label, name in enumerate(names)]
     return [*rows, ["all", *dataset.sizes.values()]]
 
 

@@ -180,7 +180,8 @@ def _per_class_table(labels: np.ndarray, predicted: np.ndarray, class_names: Seq
     precision, recall, _, images = precision_recall_fscore_support(
         labels, predicted, labels=range(len(class_names)), zero_division=np.nan
     )
-    table = pd.DataFrame({"class": list(class_names), "images": images, "precision": precision, "recall": recall})
+    names = pd.Series(class_names, dtype=object)  # that of a folder need not be UTF-8, which pandas' own texts must
+    table = pd.DataFrame({"class": names, "images": images, "precision": precision, "recall": recall})
     table[["recall_low", "recall_high"]] = [
         accuracy_interval(round(share * total), total) if total else (np.nan, np.nan)
         for share, total in zip(recall, images, strict=True)
