@@ -280,16 +280,16 @@ def test_what_has_not_begun_is_left_out_after_ctrl_c():
 
 
 def test_a_run_never_overwrites_another(tmp_path):
-    run.new_run_dir(tmp_path, "mine")
+    run.new_run_dir(tmp_path, "mine", {})
     for name in ("mine", "latest", "../mine", "/mine", "", "a b"):
         with pytest.raises(CourseError, match=re.escape(f"Received: {name!r}")):
-            run.new_run_dir(tmp_path, name)
+            run.new_run_dir(tmp_path, name, {})
 
 
 def test_runs_of_one_second_have_names_of_their_own(tmp_path):
     names = [run.default_name(tmp_path, "quick") for _ in range(3)]
     assert len(set(names)) == 3
-    assert run.new_run_dir(tmp_path, names[1]).is_dir()
+    assert run.new_run_dir(tmp_path, names[1], {}).is_dir()
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ NOTEBOOKS_HELP = "Numbers, names or their beginnings: 4, 04, 04_head, head. All 
 Notebooks = Annotated[list[str] | None, typer.Argument(metavar="[NOTEBOOK]...", help=NOTEBOOKS_HELP)]
 ROOT_HELP = "The checkout to work in."
 Root = Annotated[Path, typer.Option(help=ROOT_HELP, resolve_path=True, show_default="the one of this package")]
-Profile = Annotated[str, typer.Option(help="quick, or a file in notebooks/profiles/: smoke, full.")]
+PROFILE_HELP = "quick, or a file in notebooks/profiles/: smoke, full."
+Profile = Annotated[str | None, typer.Option(help=PROFILE_HELP, show_default="quick")]
 Assignments = Annotated[
     list[str] | None,
     typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Sets a parameter wherever it exists; repeatable."),
@@ -93,27 +94,35 @@ JOBS_DEFAULT = "2, or 1 with one core, little memory or a GPU"
 Jobs = Annotated[
     int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help=JOBS_HELP, show_default=JOBS_DEFAULT)
 ]
+RESUME_HELP = "Go on with a run that was interrupted or failed: what ended well is not run again."
 Name = Annotated[str | None, typer.Option(help="The folder under runs/.", show_default="time and profile")]
 
 
 @app.command()
 def run(
     notebooks: Notebooks = None,
-    profile: Profile = "quick",
+    profile: Profile = None,
     parameter: Assignments = None,
     name: Name = None,
     jobs: Jobs = None,
+    resume: Annotated[str | None, typer.Option(metavar="NAME", help=RESUME_HELP)] = None,
     root: Root = ROOT,
 ) -> None:
     """Runs notebooks and leaves their results, pages and figures in runs/NAME/."""
     from effnet_helpers.course import profiles
     from effnet_helpers.course.run import default_name, run_series
 
-    chosen = profiles.select(profiles.notebooks(root), notebooks or [])
-    given = profiles.resolve(root, chosen, profile, parameter or [])
-    name = name or default_name(root, profile)
+    if resume is not None:
+        if name not in (None, resume):
+            raise CourseError(f"A run that goes on keeps its name, {resume}. Received: --name {name}")
+        name, chosen, profile, given = profiles.resumed(root, resume, notebooks or [], profile, parameter or [])
+    else:
+        profile = profile or profiles.QUICK
+        chosen = profiles.select(profiles.notebooks(root), notebooks or [])
+        given = profiles.resolve(root, chosen, profile, parameter or [])
+        name = name or default_name(root, profile)
     with _naming(root / "runs" / name):
-        _exit_1_unless_ok(*run_series(root, chosen, {name: given}, profile, Console(), jobs))
+        _exit_1_unless_ok(*run_series(root, chosen, {name: given}, profile, Console(), jobs, resume is not None))
 
 
 @app.command()

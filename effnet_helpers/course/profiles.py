@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import hashlib
 import itertools
+import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -138,6 +140,54 @@ def in_effect(chosen: list[Path], given: dict[str, dict[str, Any]]) -> dict[str,
     }
 
 
+def digests(chosen: list[Path], values: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Returns digests of each notebook's cells and values: they tell two of them apart and show no place."""
+    return {
+        path.stem: {"cells": _digest([[cell.cell_type, cell.source] for cell in read_notebook(path).cells])}
+        | {name: _digest(_in_full(path.parent, name, value)) for name, value in values[path.stem].items()}
+        for path in chosen
+    }
+
+
+def resumed(
+    root: Path, name: str, names: list[str], profile: str | None, assignments: list[str]
+) -> tuple[str, list[Path], str, dict[str, dict[str, Any]]]:
+    """Reads from a run's `parameters.json` what it began with; what is given besides has to be the same.
+
+    Returns:
+        The run's name, also where `latest` is given, its notebooks, its profile, and what `resolve` gave them.
+
+    Raises:
+        CourseError: If there is no such run, or something is not the same, such as a notebook, or a path from here.
+    """
+    runs = root / "runs"
+    known = [path.parent.relative_to(runs).as_posix() for path in sorted(runs.rglob("parameters.json"))]
+    name = Path(os.path.relpath((runs / name).resolve(), runs.resolve())).as_posix()
+    _check_known("run", name, [each for each in known if "/." not in f"/{each}"], "--resume")
+    with readable(runs / name / "parameters.json"):
+        kept = json.loads((runs / name / "parameters.json").read_text(encoding="utf-8"))
+    shown, before = kept["notebooks"], kept.get("digests", {})
+    chosen = select(notebooks(root), names or shown)
+    began, wanted = [kept["profile"], *shown], [profile or kept["profile"], *(path.stem for path in chosen)]
+    if began != wanted:
+        raise CourseError(f"--resume: {name} began with {', '.join(began)}. Received: {', '.join(wanted)}")
+    given = resolve(root, chosen, kept["profile"], assignments)
+    asked = [assignment.partition("=")[0] for assignment in assignments]
+    for stem, values in in_effect(chosen, given).items():
+        other = {each: value for each, value in shown[stem].items() if each not in asked and value != values.get(each)}
+        given[stem] |= {each: _from_here(each, value) for each, value in other.items()}
+    differing = [
+        f"{each} of {stem}" + (f" (was {shown[stem][each]} where it began)" if each in shown[stem] else "")
+        for stem, found in digests(chosen, in_effect(chosen, given)).items()
+        for each in found
+        if found[each] != before.get(stem, {}).get(each)
+    ]
+    if differing:
+        cure = "Go where it began, name its paths with -p, or begin another run"
+        raise CourseError(f"--resume: not as when {name} began: {', '.join(differing)}. {cure}")
+    return name, chosen, kept["profile"], given
+
+
 def paths_in(values: dict[str, dict[str, Any]]) -> list[Path]:
     """Returns the absolute paths among the parameters of notebooks."""
     found = [_split_path(name, value)[1] for each in values.values() for name, value in each.items()]
@@ -164,7 +214,7 @@ def _read_profile(root: Path, profile: str) -> dict[str, dict[str, Any]]:
 
 def _check_known(kind: str, name: str, known: Iterable[str], where: str) -> None:
     if name not in known:
-        known_ones = f"{did_you_mean(name, known)} Known: {', '.join(known)}"
+        known_ones = f"{did_you_mean(name, known)} Known: {', '.join(known) or 'none'}"
         raise CourseError(f"{where}: there is no {kind} {name!r}.{known_ones}")
 
 
@@ -172,6 +222,15 @@ def _split_path(name: str, value: Any) -> tuple[str, str]:
     """Splits a parameter's value into what stands before a path, as in "folder:PATH", and the path; "" if none."""
     kind, colon, path = value.partition(":") if name == "dataset" else ("", "", value)
     return (f"{kind}{colon}", path or "") if name in PATHS or kind in KINDS_WITH_PATH else (value, "")
+
+
+def _in_full(folder: Path, name: str, value: Any) -> Any:
+    before, path = _split_path(name, value)
+    return [before, os.path.realpath(folder / path)] if path else value
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def _from_here(name: str, text: str) -> str:

@@ -8,6 +8,7 @@ import functools
 import importlib.metadata
 import itertools
 import json
+import os
 import platform
 import re
 import shutil
@@ -19,10 +20,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from effnet_helpers import outputs
 from effnet_helpers.course import CourseError, build, profiles
 from effnet_helpers.course.display import LiveProgress, duration, summary_table
 from effnet_helpers.course.execute import CellCallback, Outcome, execute
-from effnet_helpers.course.kernels import Kernels
+from effnet_helpers.course.kernels import Kernels, Usage
 from effnet_helpers.course.pages import write_index, write_page
 from effnet_helpers.course.places import Hide, hiding
 from effnet_helpers.machine import memory_gb, usable_cores
@@ -31,6 +33,8 @@ import pandas as pd
 from rich.console import Console
 
 MEMORY_OF_A_KERNEL = 3  # GB (2**30 bytes)
+
+EMPTY = outputs.Kind("a run", lambda folder: not any(folder.iterdir()))
 
 Work = Callable[[CellCallback, Kernels], Outcome]
 
@@ -61,6 +65,7 @@ def run_all(
     console: Console,
     at_once: int = 1,
     report: Callable[[dict[str, Outcome], Effort], None] = lambda outcomes, effort: None,
+    seconds_before: float = 0.0,
 ) -> dict[str, Outcome]:
     """Works through notebooks with progress and a closing table; one that fails does not stop the others.
 
@@ -70,6 +75,7 @@ def run_all(
         console: Where progress is shown.
         at_once: How many run side by side.
         report: Is told, whenever a notebook has ended, what came of all that have.
+        seconds_before: For how long the run went on before it was interrupted.
 
     Returns:
         What came of each, in the order of `work`.
@@ -77,7 +83,7 @@ def run_all(
     Raises:
         KeyboardInterrupt: After Ctrl-C, when all kernels have ended, and what they reached is reported and shown.
     """
-    kernels, ended, started = Kernels(), {}, time.perf_counter()
+    kernels, ended, started = Kernels(), {}, time.perf_counter() - seconds_before
     at_once = min(at_once, len(work))
 
     def so_far() -> tuple[dict[str, Outcome], Effort]:
@@ -120,6 +126,7 @@ def run_series(
     profile: str,
     console: Console,
     at_once: int | None = None,
+    resume: bool = False,
 ) -> list[list[Outcome]]:
     """Runs notebooks, each in its own kernel, once for each plan; cells tagged `alone` have the computer to themselves.
 
@@ -130,6 +137,7 @@ def run_series(
         profile: The profile's name, for the record.
         console: Where progress is shown.
         at_once: How many run side by side; by default as many as `side_by_side` says.
+        resume: Whether the one plan is that of a run from `profiles.resumed`: what ended well in it is not run again.
 
     Returns:
         For each plan what came of its notebooks.
@@ -142,35 +150,58 @@ def run_series(
         if build.built_path(source) in chosen and (difference := build.out_of_step(source)):
             console.print(f"Note: {difference}. Running it as it is; `make notebooks` rebuilds it.", markup=False)
     ran_on, work, labels_of = versions(root), {}, {}  # what to do by label, labels by folder
+    done, seconds_before = {}, 0.0
     for name, given in plans.items():
-        folder = new_run_dir(root, name)
         values = profiles.in_effect(chosen, given)
         hide = hiding(root, profiles.paths_in(values))
-        _write_json(folder / "parameters.json", {"profile": profile, "notebooks": hide(values)})
+        begun = {"profile": profile, "notebooks": hide(values), "digests": profiles.digests(chosen, values)}
+        folder = root / "runs" / name if resume else new_run_dir(root, name, begun)
+        if resume and (done := ended_well(folder)):
+            ran_on["before"] = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
+            seconds_before = ran_on["before"]["run"]["seconds"]
+            console.print(f"Not run again, since they ended well: {', '.join(done)}.", highlight=False)
         prefix = f"{folder.name} " if len(plans) > 1 else ""
         todo = {
             f"{prefix}{path.stem}": functools.partial(_run_one, path, folder, given[path.stem], hide) for path in chosen
         }
+        todo |= {stem: lambda on_cell, kernels, outcome=outcome: outcome for stem, outcome in done.items()}
         work |= todo
         labels_of[folder] = todo.keys()
 
     def report(outcomes: dict[str, Outcome], effort: Effort) -> None:
         for folder, labels in labels_of.items():
-            those = [outcomes[label] for label in labels if label in outcomes]
+            those = [(done | outcomes)[label] for label in labels if label in done or label in outcomes]
             write_index(folder, profile, those, str(effort))
-            _write_json(folder / "metrics.json", {outcome.notebook: outcome.metrics() for outcome in those})
             _write_json(folder / "versions.json", ran_on | {"run": asdict(effort)})
+            # Last, since what it calls ok is not run again.
+            _write_json(folder / "metrics.json", {outcome.notebook: outcome.metrics() for outcome in those})
 
     try:
-        outcomes = run_all(work, console, at_once or side_by_side(), report)
+        outcomes = run_all(work, console, at_once or side_by_side(), report, seconds_before)
     finally:
-        for folder in labels_of:
+        for folder, labels in labels_of.items():
             console.print(f"Open {folder / 'index.html'}", soft_wrap=True, markup=False, highlight=False)
+            if len(ended_well(folder)) < len(labels):
+                name = folder.relative_to(root / "runs").as_posix()
+                console.print(f"`effnet run --resume {name}` goes on with it.", soft_wrap=True, highlight=False)
     return [[outcomes[label] for label in labels] for labels in labels_of.values()]
 
 
-def new_run_dir(root: Path, name: str) -> Path:
+def ended_well(folder: Path) -> dict[str, Outcome]:
+    """Reads what came of those notebooks of a run that its `metrics.json`, always written last and whole, calls ok."""
+    path, outcomes = folder / "metrics.json", {}
+    for stem, own in json.loads(path.read_text(encoding="utf-8")).items() if path.exists() else ():
+        notebook = folder / f"{stem}.ipynb"
+        if own["status"] == "ok" and notebook.exists() and notebook.with_suffix(".html").exists():
+            usage = Usage(own["peak_memory_mb"], own["cpu_seconds"])
+            outcomes[stem] = Outcome(stem, "ok", own["seconds"], usage, profiles.read_notebook(notebook))
+    return outcomes
+
+
+def new_run_dir(root: Path, name: str, begun: dict[str, Any]) -> Path:
     """Creates `runs/<name>`, which may have several parts joined by `/`, and points `runs/latest` at it.
+
+    It comes with its `parameters.json`, so that it can be resumed whenever it is interrupted.
 
     Raises:
         CourseError: If the name has characters that it may not have, or is taken.
@@ -179,8 +210,10 @@ def new_run_dir(root: Path, name: str) -> Path:
         raise CourseError(f"The name of a run has letters, digits, '.', '_' and '-' only. Received: {name!r}")
     run_dir = root / "runs" / name
     try:
-        (run_dir / "logs").mkdir(parents=True)
-    except FileExistsError:
+        with outputs.replacing(EMPTY, run_dir) as new:
+            (new / run_dir.name / "logs").mkdir(parents=True)
+            _write_json(new / run_dir.name / "parameters.json", begun)
+    except ValueError:
         raise CourseError(f"There is a run of this name, which stays as it is. Received: {name!r}") from None
     with contextlib.suppress(OSError):  # Windows lets only some users make links
         link = root / "runs" / "latest"
@@ -247,11 +280,21 @@ def _run_one(
     if outcome.executed:
         with kernels.taking_turns():  # a timing cell next door would notice
             write_page(outcome, folder, path.parent)
+        for written in folder.glob(f"{path.stem}.*"):
+            _onto_disk(written)  # before metrics.json tells of them, should the power fail
     return outcome
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part = path.with_name(f".{path.name}.part")  # always the same, so that many interruptions leave only one
+    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _onto_disk(part)
+    os.replace(part, path)
+
+
+def _onto_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _git(root: Path, *arguments: str) -> str | None:
