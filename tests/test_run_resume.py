@@ -177,8 +177,8 @@ def test_after_a_kill_at_any_point_of_writing_the_run_goes_on(course, monkeypatc
             "--resume: x began with tiny, 01_first, 02_second. Received: quick, 01_first, 02_second",
         ),
         (["2"], "x began with tiny, 01_first, 02_second. Received: tiny, 02_second"),
-        (["-p", "epochs=2"], "not as when x began: epochs of 01_first (was 1 where it began)."),
-        (["-p", "dataset=folder:other"], "dataset of 02_second (was folder:pictures where it began)."),
+        (["-p", "epochs=2"], "not as when x began: epochs (was 1 where it began)."),
+        (["-p", "dataset=folder:other"], "dataset (was folder:pictures where it began)."),
         (["--name", "z"], "A run that goes on keeps its name, x. Received: --name z"),
         (["-p", "epoch=1"], "Did you mean 'epochs'?"),
     ],
@@ -216,9 +216,7 @@ def test_paths_are_the_same_from_elsewhere_or_given_again(course, tmp_path, monk
     _, _, _, here = profiles.resumed(course, "x", [], None, [])
     monkeypatch.chdir(tmp_path)
     result = effnet("run", "--resume", "x", "--root", course)
-    assert (
-        "dataset of 02_second (was folder:pictures where it began). Go where it began, name its paths" in result.stderr
-    )
+    assert "dataset (was folder:pictures where it began). Go where it began, name its paths" in result.stderr
     _, _, profile, given = profiles.resumed(course, "x", ["first", "2"], "tiny", ["dataset=folder:course/pictures"])
     assert profile == "tiny"
     assert given == here == {

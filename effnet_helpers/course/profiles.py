@@ -176,12 +176,12 @@ def resumed(
     for stem, values in in_effect(chosen, given).items():
         other = {each: value for each, value in shown[stem].items() if each not in asked and value != values.get(each)}
         given[stem] |= {each: _from_here(each, value) for each, value in other.items()}
-    differing = [
-        f"{each} of {stem}" + (f" (was {shown[stem][each]} where it began)" if each in shown[stem] else "")
+    differing = {
+        f"{each} (was {shown[stem][each]} where it began)" if each in shown[stem] else f"{each} of {stem}": None
         for stem, found in digests(chosen, in_effect(chosen, given)).items()
         for each in found
         if found[each] != before.get(stem, {}).get(each)
-    ]
+    }  # each once, in this order
     if differing:
         cure = "Go where it began, name its paths with -p, or begin another run"
         raise CourseError(f"--resume: not as when {name} began: {', '.join(differing)}. {cure}")
