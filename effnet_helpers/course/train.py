@@ -28,9 +28,9 @@ import pandas as pd
 from rich import progress
 from rich.console import Console
 
-READING, HEAD, CHOOSING, FINE_TUNING, TEST = "reading", "head", "choosing the recipe", "fine-tuning", "test"
+READING, HEAD, FINE_TUNING, TEST = "reading", "head", "fine-tuning", "test"
 HISTORIES = {HEAD: "head-history.csv", FINE_TUNING: "fine_tune-history.csv"}  # what `training` keeps of a phase
-KEPT = "training.json"  # in the folder of a training: its settings, what was chosen, how long it took
+KEPT = "training.json"  # in the folder of a training: its settings and how long it took
 CHECKPOINT = r"(head|fine_tune)-(\d+\.npz|history\.csv)"  # names of what `training` keeps there
 
 
@@ -82,7 +82,7 @@ def train(
         console.print(str(expected), highlight=False)
         for line in shortages(expected, batch_size):
             console.print(line, highlight=False)
-        kept = {"settings": asdict(settings), "pictures": pictures, "seconds": {READING: reading}, "recipe": None}
+        kept = {"settings": asdict(settings), "pictures": pictures, "seconds": {READING: reading}}
         _keep(folder, kept)
     try:
         trained = _train(model, dataset, settings, batch_size, folder, kept, console)
@@ -115,17 +115,12 @@ def _train(
         _restart_random_streams(model, settings.seed)
         head = training.fit_head(model, dataset, **common, checkpoint_dir=folder)
     console.print(f"The head alone: {head.val_accuracy:.1%} of validation images right.", highlight=False)
-    if kept["recipe"] is None:
-        with _phase(CHOOSING, folder, kept, console):
-            _restart_random_streams(model, settings.seed + 1)
-            chosen = {name: getattr(settings, name) for name in ("steps", "from_block", "learning_rate")}
-            recipe = training.choose_recipe(model, dataset, **chosen, **common, augment=augment)
-            kept["recipe"] = asdict(recipe) | {"trials": recipe.trials.to_dict("list")}
-    recipe = training.Recipe(**kept["recipe"] | {"trials": pd.DataFrame(kept["recipe"]["trials"])})
+    chosen = {name: getattr(settings, name) for name in ("steps", "from_block", "learning_rate")}
+    recipe = training.choose_recipe(dataset.sizes["train"], head.val_accuracy, **chosen, batch_size=batch_size)
     console.print(str(recipe), highlight=False, soft_wrap=True)
     with _phase(FINE_TUNING, folder, kept, console):
         models.unfreeze_blocks(model, from_block=recipe.from_block)
-        _restart_random_streams(model, settings.seed + 2)
+        _restart_random_streams(model, settings.seed + 1)
         how = {"steps": recipe.steps, "learning_rate": recipe.learning_rate, "augment": augment}
         fine = training.fine_tune(model, dataset, **how, **common, checkpoint_dir=folder)
     with _phase(TEST, folder, kept, console):
@@ -196,7 +191,7 @@ class _LastValidation(progress.ProgressColumn):
 
 def _is_kept(path: Path) -> bool:
     try:
-        return json.loads(path.read_text(encoding="utf-8")).keys() >= {"settings", "pictures", "seconds", "recipe"}
+        return json.loads(path.read_text(encoding="utf-8")).keys() >= {"settings", "pictures", "seconds"}
     except (OSError, ValueError, AttributeError):
         return False
 

@@ -103,8 +103,6 @@ def write_report(
         "left_out": [[printable(name), reason] for name, reason in dataset.left_out],
         "splits": _splits(dataset, names),
         "choices": _choices(trained.recipe, settings),
-        "share": f"{trained.recipe.share:.0%}",
-        "trials": _rows(trained.recipe.trials),
         "training": [f"Head: {trained.head}.", f"Fine-tuning: {trained.fine}."],
         "scores": [
             ["head alone", "validation", val, *_percent(trained.head.val_accuracy, val)],
@@ -146,10 +144,9 @@ def _hide(specification: str, out: Path) -> Callable[[Any], Any]:
 
 def _figures(trained: Trained, test: evaluation.Report) -> dict[str, list[dict[str, str]]]:
     """Draws every figure; base64 and alternative text by where they belong."""
-    recipe, fine = trained.recipe, trained.fine
+    fine = trained.fine
     every = fine.steps // len(fine.history["loss"])
     drawn = {
-        "trials": lambda: plotting.learning_curves(recipe.curves, "loss", "validation") if recipe.curves else None,
         "head": lambda: plotting.learning_curves({"head": trained.head.history}),
         "fine": lambda: [
             plotting.learning_curves({"fine-tuned": fine.history}, metric, f"validation, every {every} steps")

@@ -20,7 +20,7 @@ TIMED = 3  # batches
 # Measured on two cores, Lite0: what starts a fine-tuning takes so many times what compiles the network for prediction;
 # a backward pass a little more than its multiplications; activations and gradients half as much again as activations.
 STARTING, COST_OF_TRAINING, GRADIENTS = 12, 1.2, 1.5
-VALIDATIONS, REESTIMATED_IMAGES, CHOOSING_SHARE = 10, 256, 0.4  # of `training`, and what choosing adds to training
+VALIDATIONS, REESTIMATED_IMAGES = 10, 256  # of `training`
 COPIES = 6  # of all weights on disk: two checkpoints with Adam's two averages each
 
 
@@ -116,24 +116,20 @@ def estimate(model: keras.Model, dataset: ImageDataset, settings: Settings, batc
     forward = statistics.median(seconds[1:]) / len(images)  # the first one compiles
     whole, sizes = models.count_multiply_adds(model), dataset.sizes
     steps_per_pass = math.ceil(sizes["train"] / batch_size)
-    steps = settings.steps or max(training.STEPS, steps_per_pass)
+    steps = settings.steps or training.steps_for(sizes["train"], batch_size)
     augment = preprocessing.AUGMENTATIONS.get(settings.augment)
     looked_at = sizes["train"] + 3 * sizes["val"] + sizes["test"]
     validated = VALIDATIONS * (sizes["val"] + REESTIMATED_IMAGES)
-    trials = 0 if settings.learning_rate else len(training.PEAKS)
     times, disk, memory = [], 0.0, 0.0
-    rule = [training.depth_for(sizes["train"], accuracy)[0] for accuracy in (0.0, 1.0)]
-    for block in {settings.from_block} if settings.from_block else set(rule):
+    for block in [settings.from_block] if settings.from_block else [training.DEEP, training.SHALLOW]:
         models.unfreeze_blocks(model, from_block=block)
         plan = training.plan_prefix(model, dataset, passes=steps / steps_per_pass, augment=augment)
         above = model.layers[model.layers.index(models.last_layer_below(model, block)) + 1 :]
         share = models.count_multiply_adds(above) / whole
         runs_below = plan.views * sizes["train"] + sizes["val"] if plan.cached else steps * batch_size
         trained = (3 * COST_OF_TRAINING * steps * batch_size + validated) * share * forward
-        trained *= 1 + CHOOSING_SHARE * bool(trials)
         passes_below = runs_below * ((1 - share) * forward + reading)
-        starting = (1 + trials) * STARTING * seconds[0]
-        times.append(looked_at * (forward + reading) + passes_below + trained + starting)
+        times.append(looked_at * (forward + reading) + passes_below + trained + STARTING * seconds[0])
         disk = max(disk, plan.gigabytes if plan.cached else 0)
         kept = sum(math.prod(layer.output.shape[1:]) for layer in above)
         memory = max(memory, GRADIENTS * kept * batch_size * 4)

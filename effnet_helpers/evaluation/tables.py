@@ -13,8 +13,9 @@ def measured(name: str) -> pd.DataFrame:
     """Returns a table of measurements.
 
     Args:
-        name: `"few_labels"` (accuracy by method, number of labels and draw; `make bench ROW=few-labels`) or
-            `"growth"` (seconds and memory by images, size and variant; `make bench ROW=growth`).
+        name: `"few_labels"` (accuracy by method, number of labels and draw; `make bench ROW=few-labels`),
+            `"growth"` (seconds and memory by images, size and variant; `make bench ROW=growth`) or `"recipes"` (a row
+            for each fine-tuning of `make bench ROW=recipes`: set, choices, accuracies, multiply-adds).
 
     Raises:
         ValueError: If there is no such table.

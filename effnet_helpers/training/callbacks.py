@@ -12,25 +12,27 @@ class TrainingDivergedError(ValueError):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Restores the weights of the epoch with the lowest validation loss, and stops early or on a non-finite loss.
+    """Restores the weights of the best epoch, and stops early or on a non-finite loss.
 
-    With `start`, the weights it starts with count as epoch 0, and an epoch whose validation accuracy is below theirs
-    does not count at all: what comes out is never worse than what went in. (Keras' `EarlyStopping` restores its best
-    epoch whatever its `baseline`.)
+    From random weights the best epoch is the one with the lowest validation loss. With `start`, the weights it starts
+    with count as epoch 0, and the best is the one with the highest validation accuracy, of equal ones that with the
+    lowest loss: what comes out is never worse than what went in. (By the loss alone a network that got surer of its
+    mistakes loses to the head, though it makes fewer. And Keras' `EarlyStopping` restores its best epoch whatever its
+    `baseline`.)
 
     Args:
         whole: The model whose weights to keep; the one in training may be its upper part.
         start: `(loss, accuracy)` on validation of the weights it starts with, as `evaluate` gives them, or None if
             these are random and count for nothing.
-        patience: Stop after so many epochs without a lower validation loss; None never stops.
+        patience: Stop after so many epochs without a better one; None never stops.
     """
 
     def __init__(self, whole: keras.Model, start: Sequence[float] | None = None, patience: int | None = None) -> None:
         super().__init__()
         self.whole, self.patience = whole, patience
         self.best_epoch, self.history = 0, {}
+        self.by_accuracy = start is not None
         self.best_loss, self.best_accuracy = (np.inf, 0.0) if start is None else start
-        self.least_accuracy = self.best_accuracy
         self.best_weights = whole.get_weights()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -41,7 +43,8 @@ class KeepBest(keras.callbacks.Callback):
         """Notes the weights if this epoch is the best so far."""
         self._check_finite(logs["val_loss"], f"The validation loss became {logs['val_loss']} in epoch {epoch + 1}")
         accuracy = logs.get("val_accuracy", 0.0)
-        if accuracy >= self.least_accuracy and logs["val_loss"] < self.best_loss:
+        score, best = (accuracy, -logs["val_loss"]), (self.best_accuracy, -self.best_loss)
+        if score > best if self.by_accuracy else score[1] > best[1]:
             self.best_epoch, self.best_loss, self.best_accuracy = epoch + 1, logs["val_loss"], accuracy
             self.best_weights = self.whole.get_weights()
         elif self.patience is not None and epoch + 1 - self.best_epoch >= self.patience:

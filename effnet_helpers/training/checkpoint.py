@@ -31,7 +31,7 @@ NO_SETTINGS = ("model", "dataset", "checkpoint_dir", "verbose")
 """Arguments of a training that say what it is about or what it prints, not how it trains."""
 RECORD = "effnet_checkpoint"
 """What a checkpoint's file begins with, behind the 30 bytes that every zip file has there."""
-KEPT_OF_THE_BEST = ("best_epoch", "best_loss", "best_accuracy", "least_accuracy", "history")
+KEPT_OF_THE_BEST = ("best_epoch", "best_loss", "best_accuracy", "by_accuracy", "history")
 HISTORY = outputs.Kind("a history of training", lambda path: outputs.csv_header(path)[:1] == ["epoch"])
 
 

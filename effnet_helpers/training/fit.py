@@ -14,9 +14,10 @@ from effnet_helpers.training.batch_norm import ReestimateBatchNorm
 from effnet_helpers.training.callbacks import KeepBest, TrainingDivergedError
 from effnet_helpers.training.checkpoint import Checkpoint
 from effnet_helpers.training.prefix import lowest_trainable_block, plan_prefix
+from effnet_helpers.training.recipe import steps_for
 from effnet_helpers.training.served import NOTHING, Served, serve_features, serve_images
 
-STEPS, REESTIMATED_IMAGES = 300, 256
+REESTIMATED_IMAGES = 256
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ def fine_tune(
 ) -> Fit:
     """Trains the head and the blocks that `models.unfreeze_blocks` opened, from the fitted head on.
 
-    The head as it came is epoch 0: weights are kept only if their validation accuracy is not below its, and of those
-    the ones with the lowest validation loss.
+    The head as it came is epoch 0, and the weights with the highest validation accuracy are kept, of equal ones those
+    with the lowest loss: so the result is never worse on validation than the head.
 
     What lies below the lowest trainable block is by default computed once for each image or, with `augment`, for some
     versions of it, if that is less work than to run the whole network on ever new ones; `plan_prefix` decides.
@@ -155,7 +156,7 @@ def fine_tune(
         learning_rate: Of Adam, at its peak; `warmup_cosine` gives the schedule.
         warmup: Share of the steps over which the rate rises, in [0, 1).
         validations: How many to spread over the steps.
-        patience: Stop after so many validations without a lower loss; None trains to the end.
+        patience: Stop after so many validations without a better one; None trains to the end.
         balance: As in `fit_head`.
         seed: Of the order of images and of augmentation.
         augment: Arguments of `preprocessing.augment`, or None.
@@ -175,7 +176,7 @@ def fine_tune(
     arguments = {**locals()}
     _check_batch_size(model, batch_size)
     steps_per_pass = math.ceil(dataset.sizes["train"] / batch_size)
-    steps = max(STEPS, steps_per_pass) if steps is None else steps
+    steps = steps_for(dataset.sizes["train"], batch_size) if steps is None else steps
     expect(isinstance(steps, int) and steps >= 1, "steps", steps, "a whole number from 1 up, or None")
     expect(isinstance(validations, int) and validations >= 1, "validations", validations, "a whole number from 1 up")
     expect(0 <= warmup < 1, "warmup", warmup, "a share of the steps, from 0 up and below 1")

@@ -81,12 +81,6 @@ def plan_prefix(
     return Plan(work < 1 and gigabytes <= budget_gb, block, views, gigabytes, budget_gb, work)
 
 
-def multiply_adds_of_training(model: keras.Model, images: int, validated: int) -> float:
-    """What runs above the kept prefix: so many images forward and backward, and so many forward alone."""
-    boundary = model.layers.index(last_layer_below(model, lowest_trainable_block(model))) + 1
-    return (images * (1 + BACKWARD) + validated) * count_multiply_adds(model.layers[boundary:])
-
-
 def lowest_trainable_block(model: keras.Model) -> str:
     """The first block from the input with anything that trains; a `ValueError` says so where there is none."""
     block = next((block_of(layer) for layer in model.layers if block_of(layer) and layer.trainable_weights), None)

@@ -1,138 +1,95 @@
-"""How deep, how fast and how long to fine-tune: a rule, three short trials, and a table of what was chosen and why."""
+"""How deep, how fast and how long to fine-tune: rules from what is known once the head is fitted.
+
+They are what held on pictures unlike each other: `make bench ROW=recipes`, `evaluation.measured("recipes")`. Trying
+several rates for 30 or 50 steps first did not help there: what is best after so few steps is too low a rate for all of
+them, on textile and on flowers (short-horizon bias: Wu et al., arXiv 1803.02021).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from effnet_helpers import evaluation, models, runtime
-from effnet_helpers.data import ImageDataset
 from effnet_helpers.records import expect
-from effnet_helpers.runtime import keras
-from effnet_helpers.training.fit import REESTIMATED_IMAGES, STEPS, fine_tune
-from effnet_helpers.training.prefix import multiply_adds_of_training
 
-import pandas as pd
-
-PEAKS = (1e-4, 3e-4, 1e-3)
+STEPS, LEARNING_RATE = 300, 3e-4
 DEEP, SHALLOW = "block4a", "block6a"
 NEAR, FEW = 0.95, 200
 """From which accuracy of the head on, and below how many training images, only the upper blocks are opened."""
-LEAST_TRIAL = 20
-"""Steps of one trial; it has a tenth of all steps if that is more, and less if choosing would cost above a third."""
-VALIDATIONS, VALIDATIONS_OF_TRIAL = 10, 2
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Choices for `fine_tune`, and why.
+    """Choices for fine-tuning, and why.
 
     Attributes:
-        from_block: The lowest block that trains; `models.unfreeze_blocks` has opened it in the model.
-        learning_rate: The peak of the rate.
-        steps: Of the optimizer.
-        reasons: For each of these, a sentence.
-        trials: What the peaks tried came to, one row each: "learning_rate", "val_loss", "val_accuracy", "chosen". Empty
-            where the rate was given.
-        curves: The histories of the trials by peak, for `plotting.learning_curves`.
-        share: What choosing costs, as a share of the multiply-adds of choosing and training together.
+        from_block: The lowest block that trains, for `models.unfreeze_blocks`.
+        learning_rate: The peak of the rate, for `fine_tune`.
+        steps: Of the optimizer, for `fine_tune`.
+        reasons: For each of these, why.
     """
 
     from_block: str
     learning_rate: float
     steps: int
     reasons: Mapping[str, str]
-    trials: pd.DataFrame
-    curves: Mapping[str, Mapping[str, list[float]]] = field(repr=False)
-    share: float
 
     def __str__(self) -> str:
-        lines = [f"{name}: {getattr(self, name)} ({reason})" for name, reason in self.reasons.items()]
-        return "\n".join([*lines, f"choosing costs {self.share:.0%} of all multiply-adds"])
+        return "\n".join(f"{name}: {getattr(self, name)} ({reason})" for name, reason in self.reasons.items())
 
 
 def choose_recipe(
-    model: keras.Model,
-    dataset: ImageDataset,
+    train_images: int,
+    head_accuracy: float,
     *,
-    steps: int | None = None,
     from_block: str | None = None,
     learning_rate: float | None = None,
-    peaks: Sequence[float] = PEAKS,
+    steps: int | None = None,
     batch_size: int = 32,
-    seed: int = 0,
-    **options: Any,
 ) -> Recipe:
-    """Chooses depth, rate and length of fine-tuning for a classifier with a fitted head. What is given is not chosen.
+    """Chooses depth, rate and length of fine-tuning. What is given is not chosen.
 
-    Depth goes by a rule from the number of training images and the head's validation accuracy. The rate is the one of
-    `peaks` with the lowest validation loss after a short fine-tuning of its own, from the same head with the same order
-    of images. The same seed makes the same choice.
+    Where the head is right nearly always, the features fit already, and only the upper blocks need to move. Where it is
+    not, the features must change, if there are images enough to learn it from.
 
     Args:
-        model: A classifier whose head was fitted. Its blocks are opened here, and stay open; its weights stay.
-        dataset: Images and labels; "val" chooses.
-        steps: Of the optimizer; by default 300, or one pass over the training images if that is more.
+        train_images: How many there are to learn from.
+        head_accuracy: Of the fitted head on validation images, in [0, 1].
         from_block: The lowest block to train.
         learning_rate: The peak of the rate.
-        peaks: Rates to try.
+        steps: Of the optimizer; by default 300, or one pass over the training images if that is more.
         batch_size: Images per step.
-        seed: Of the order of images.
-        **options: More arguments of `fine_tune`, the same as for the training that follows.
 
     Returns:
         A `Recipe`.
 
     Raises:
-        ValueError: If an argument is out of range, or `peaks` is empty.
+        ValueError: If `head_accuracy` is no share.
 
     Example:
-        >>> dataset = data.load("textile", image_size=64, limit_per_class=15)
-        >>> model = models.add_head(models.build_backbone("Lite0", image_size=64), dataset.num_classes)
-        >>> fit = training.fit_head(model, dataset, epochs=2)
-        >>> recipe = training.choose_recipe(model, dataset, steps=4, learning_rate=1e-4)
-        >>> fit = training.fine_tune(model, dataset, steps=recipe.steps, learning_rate=recipe.learning_rate)
+        >>> print(training.choose_recipe(train_images=1000, head_accuracy=0.81))
+        from_block: block4a (the head alone reaches 0.810 with 1,000 images: the features must change)
+        learning_rate: 0.0003 (what held on pictures unlike each other)
+        steps: 300 (300, and at least one pass over the images)
     """
-    expect(len(peaks) > 0, "peaks", peaks, "at least one learning rate")
-    train = dataset.sizes["train"]
-    reasons = {}
-    accuracy = evaluation.evaluate(model, dataset, "val", batch_size).accuracy
-    from_block, reasons["from_block"] = (from_block, "as asked for") if from_block else depth_for(train, accuracy)
-    models.unfreeze_blocks(model, from_block=from_block)
-    steps_per_pass = -(-train // batch_size)
-    reasons["steps"] = "as asked for" if steps else f"{STEPS}, and at least one pass over {train:,} images"
-    steps = steps or max(STEPS, steps_per_pass)
-    trials, curves = [], {}
-    trial_steps = max(1, min(max(LEAST_TRIAL, steps // 10), steps // (2 * len(peaks))))
-    if learning_rate:
-        reasons["learning_rate"] = "as asked for"
-    else:
-        # Dropout's streams of random numbers are variables, too: each trial starts with the same ones.
-        state = [(variable, variable.numpy()) for variable in model.variables]
-        for peak in peaks:
-            runtime.set_seed(seed)
-            how = {"steps": trial_steps, "validations": VALIDATIONS_OF_TRIAL, "batch_size": batch_size, "seed": seed}
-            fit = fine_tune(model, dataset, learning_rate=peak, **how, **options)
-            for variable, value in state:
-                variable.assign(value)
-            curves[f"{peak:g}"] = fit.history
-            trials.append((peak, fit.history["val_loss"][-1], fit.history["val_accuracy"][-1]))
-        learning_rate = min(trials, key=lambda trial: trial[1])[0]
-        reasons["learning_rate"] = f"the lowest validation loss of {len(peaks)} after {trial_steps} steps each"
-    table = pd.DataFrame(trials, columns=["learning_rate", "val_loss", "val_accuracy"])
-    table["chosen"] = table["learning_rate"] == learning_rate
-    each = dataset.sizes["val"] + REESTIMATED_IMAGES
-    choosing = len(trials) * multiply_adds_of_training(model, trial_steps * batch_size, VALIDATIONS_OF_TRIAL * each)
-    share = choosing / (choosing + multiply_adds_of_training(model, steps * batch_size, VALIDATIONS * each))
-    order = ("from_block", "learning_rate", "steps")
-    return Recipe(from_block, learning_rate, steps, {name: reasons[name] for name in order}, table, curves, share)
-
-
-def depth_for(train_images: int, head_accuracy: float) -> tuple[str, str]:
-    """The lowest block to train, and why."""
+    expect(0 <= head_accuracy <= 1, "head_accuracy", head_accuracy, "a share from 0 to 1")
     if head_accuracy >= NEAR:
-        return SHALLOW, f"the head alone reaches {head_accuracy:.3f}: the features fit, only the top need move"
-    if train_images < FEW:
-        return SHALLOW, f"{train_images} training images are few: the more blocks train, the more is learned by heart"
-    return DEEP, f"the head alone reaches {head_accuracy:.3f} of {train_images:,} images: the features must change"
+        block, why = SHALLOW, f"the head alone reaches {head_accuracy:.3f}: the features fit, only the top need move"
+    elif train_images < FEW:
+        block, why = SHALLOW, f"{train_images} training images are few: the more trains, the more is learned by heart"
+    else:
+        reached = f"the head alone reaches {head_accuracy:.3f} with {train_images:,} images"
+        block, why = DEEP, f"{reached}: the features must change"
+    chosen = {
+        "from_block": (from_block, block, why),
+        "learning_rate": (learning_rate, LEARNING_RATE, "what held on pictures unlike each other"),
+        "steps": (steps, steps_for(train_images, batch_size), f"{STEPS}, and at least one pass over the images"),
+    }
+    values = {name: rule if given is None else given for name, (given, rule, _) in chosen.items()}
+    reasons = {name: why if given is None else "as asked for" for name, (given, _, why) in chosen.items()}
+    return Recipe(**values, reasons=reasons)
+
+
+def steps_for(train_images: int, batch_size: int) -> int:
+    """How many steps of the optimizer fine-tuning takes unless it is told."""
+    return max(STEPS, -(-train_images // batch_size))

@@ -31,17 +31,24 @@ ROWS = (
     "growth",
     "series",
 )
+ON_REQUEST = ("recipes",)
+"""Rows that take hours."""
 OUT = ROOT / "notebooks" / "results" / "bench.csv"
 CHART = ROOT / "notebooks" / "figures" / "bench.png"
 TINY_OUT = ROOT / "runs" / "bench-tiny.csv"
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "ai-edge-litert", "onnxruntime")
 FAILED, REFUSED = 1, 2
 
-Rows = Annotated[list[str] | None, typer.Argument(metavar="[ROW]...", help=f"{', '.join(ROWS)}. All if none.")]
+Rows = Annotated[
+    list[str] | None, typer.Argument(metavar="[ROW]...", help=f"{', '.join(ROWS)}. All but recipes if none.")
+]
 Rounds = Annotated[int, typer.Option(min=1, help="Measurements of each side; their median counts.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Seeds in the rows accuracy and few-labels, minutes each.")]
 Trainings = Annotated[int, typer.Option(min=1, help="Trainings of each side in the row fine-tune, many minutes each.")]
 Out = Annotated[Path | None, typer.Option(help="The CSV file.", show_default="notebooks/results/bench.csv")]
+Sets = Annotated[
+    Path | None, typer.Option(help="A folder of the image sets that recipes.py names.", file_okay=False, exists=True)
+]
 Tiny = Annotated[bool, typer.Option("--tiny", help="Only try the code, on a few images; the figures mean nothing.")]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -50,7 +57,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def bench(
     rows: Rows = None, rounds: Rounds = 5, seeds: Seeds = 5, trainings: Trainings = 1, out: Out = None,
-    tiny: Tiny = False,
+    sets: Sets = None, tiny: Tiny = False,
 ) -> None:  # fmt: skip
     """Compares this package with published recipes, in turns, and says whether the ratios meet their targets."""
     console = Console()
@@ -64,8 +71,9 @@ def bench(
     except ValueError as error:
         raise _refusal(console, str(error)) from None
     out.parent.mkdir(parents=True, exist_ok=True)
-    settings = Settings(1, 1, 1, tiny, out.parent) if tiny else Settings(rounds, seeds, trainings, tiny, out.parent)
-    chosen = [load(name) for name in ROWS if name in (rows or ROWS)]
+    counts = (1, 1, 1) if tiny else (rounds, seeds, trainings)
+    settings = Settings(*counts, tiny, out.parent, sets)
+    chosen = [load(name) for name in ROWS if name in (rows or set(ROWS) - set(ON_REQUEST))]
     console.print(announcement(chosen, settings), soft_wrap=True, highlight=False)
     failed = [row.id for row in chosen if not _measure(row, settings, out, console)]
     console.print(table([record for record in read_records(out) if record.row in [row.id for row in chosen]]))

@@ -93,7 +93,8 @@ class Choices:
         head_norm: statistics of the head's batch normalization: "running" averages, "re-estimated" before each
             validation, or "frozen".
         backbone_norm: batch normalization of the blocks that train: "frozen" or "live".
-        keep: which weights are kept: "lowest loss" on validation, or "never worse" than the head.
+        keep: which weights are kept: those with the "lowest loss" on validation, or with the "highest accuracy", the
+            head among them.
         augment: which pictures a picture may turn into, see `preprocessing.AUGMENTATIONS`.
         views: how many versions of each image are kept if augmented.
         stochastic_depth: whether it acts in the blocks that train.
@@ -113,7 +114,7 @@ class Choices:
     head_first: bool = True
     head_norm: str = "re-estimated"
     backbone_norm: str = "frozen"
-    keep: str = "never worse"
+    keep: str = "highest accuracy"
     augment: str = ""
     views: int = 4
     stochastic_depth: bool = True
@@ -165,6 +166,10 @@ class Stage:
 
 
 SCREENING = Stage("screening", 150, ((0, 0), (1, 1), (2, 2)), False, tuple(CANDIDATES))
+TRIALS = tuple(
+    Stage(f"trial {steps}", steps, ((0, 0),), False, ("peak 1e-4", "base", "peak 1e-3")) for steps in (30, 50)
+)
+"""Whether so few steps already tell which peak is best."""
 FINAL = Stage("final", 300, tuple((split, split) for split in range(5)), True, ("lesson 05 until 2026", "base"))
 BATCH, VALIDATIONS, HEAD_EPOCHS, HEAD_BATCHES = 32, 10, 15, 8
 
@@ -315,20 +320,25 @@ class _Trainer:
         every = math.ceil(steps / VALIDATIONS)
         step = self.step_function(steps)
         scores = [(*self.score("val"), self.score("test")[0])]
-        kept, best = self.model.get_weights(), 0
+        kept = self.model.get_weights()
         for number in range(1, steps + 1):
             step(*next(self.batches))
             if number % every and number != steps:
                 continue
             accuracy, loss, test, weights = self.validate()
             scores.append((accuracy, loss, test))
-            never_worse = self.choices.keep == "never worse"
-            is_best = loss < (scores[best][1] if best or never_worse else np.inf)
-            if is_best and (accuracy >= scores[0][0] or not never_worse):
-                kept, best = weights, len(scores) - 1
+            if best_validation(scores, self.choices.keep) == len(scores) - 1:
+                kept = weights
+        self.best = best_validation(scores, self.choices.keep)
         self.model.set_weights(kept)
-        self.best = best
         return pd.DataFrame(scores, columns=["accuracy", "loss", "test"])
+
+
+def best_validation(scores: Sequence[Sequence[float]], keep: str) -> int:
+    """Which of several `(accuracy, loss, …)` is kept; the first one is the head's."""
+    if keep == "lowest loss":
+        return 1 + int(np.argmin([loss for _, loss, *_ in scores[1:]]))
+    return max(range(len(scores)), key=lambda number: (scores[number][0], -scores[number][1]))
 
 
 def prepare(model: keras.Model, choices: Choices) -> None:
@@ -450,7 +460,7 @@ def _run(settings: Settings) -> Iterator[Line]:
     names = [
         name for name, pictures in SETS.items() if pictures.spec or (settings.sets and (settings.sets / name).is_dir())
     ]
-    for stage in (SCREENING, FINAL):
+    for stage in (SCREENING, *TRIALS, FINAL):
         if settings.tiny:
             stage = replace(stage, steps=2, seeds=stage.seeds[:1], candidates=stage.candidates[:2])
         for name, candidate, split, seed in missing(stage, names, read(out)):
