@@ -226,8 +226,8 @@ tried.pivot_table(index="set", columns=["steps", "candidate"], values="last_accu
 # After 30 steps 0.001 is last on all of them, and 0.0001 first on both sets of photographs. After 150 steps 0.001 is
 # first on textile, where it had been last, and 0.0003 has overtaken 0.0001 on flowers. A short trial favours small
 # steps, because it ends before the large ones pay: the *short-horizon bias*
-# ([arXiv 1803.02021](https://arxiv.org/abs/1803.02021)). So the rate is not found by trying for a minute. 0.0003 is first
-# or close to it on each set, and is what `training.fine_tune` takes; this page has fewer steps, and takes 0.0005.
+# ([arXiv 1803.02021](https://arxiv.org/abs/1803.02021)). So the rate is not found by trying for a minute. 0.0003 is
+# first or close to it on each set, and is what `training.fine_tune` takes; this page has fewer steps, and takes 0.0005.
 
 # %% [markdown]
 # Keras has both halves of the schedule built in; put together for this run, they look like this:
