@@ -113,7 +113,7 @@ def test_fine_tuning_that_only_hurts_leaves_the_head_as_it_was(model, textile):
     training.fit_head(model, known, epochs=20, learning_rate=1e-2)
     before = model.get_weights()
     models.unfreeze_blocks(model, last=3)
-    fit = training.fine_tune(model, known, steps=4, batch_size=8, learning_rate=0.9, warmup=0)
+    fit = training.fine_tune(model, known, steps=4, batch_size=8, learning_rate=0.9, warmup_steps=0)
     assert fit.best_epoch == 0
     assert "none of 4 validations was better than the weights it started with" in str(fit)
     for old, new in zip(before, model.get_weights(), strict=True):
@@ -125,7 +125,7 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_loses_nothing(model, te
     before = model.get_weights()
     models.unfreeze_blocks(model, last=3)
     with pytest.raises(training.TrainingDivergedError, match=r"loss became (nan|inf).*learning rate of .*Try a tenth"):
-        training.fine_tune(model, textile, steps=9, batch_size=8, learning_rate=3e38, warmup=0)
+        training.fine_tune(model, textile, steps=9, batch_size=8, learning_rate=3e38, warmup_steps=0)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 

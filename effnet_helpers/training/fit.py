@@ -128,7 +128,7 @@ def fine_tune(
     steps: int | None = None,
     batch_size: int = 32,
     learning_rate: float = 3e-4,
-    warmup: float = 0.1,
+    warmup_steps: int = 30,
     validations: int = 10,
     patience: int | None = None,
     balance: str | None = None,
@@ -154,7 +154,10 @@ def fine_tune(
             of steps, not of passes: three passes over 500 images are 48 steps, over 5,000 images 471.
         batch_size: Images per step.
         learning_rate: Of Adam, at its peak; `warmup_cosine` gives the schedule.
-        warmup: Share of the steps over which the rate rises, in [0, 1).
+        warmup_steps: Over how many steps the rate rises, at most half of all. Counted in steps and not as a share of them:
+            what the rise protects, until Adam knows the size of the gradients, is as fragile in a short training. With
+            7 of 76 steps, in place of 30, the same fine-tuning ended at 0.65 and 0.91 instead of 0.99 and 1.00 on
+            textile (validation, two seeds).
         validations: How many to spread over the steps.
         patience: Stop after so many validations without a better one; None trains to the end.
         balance: As in `fit_head`.
@@ -169,7 +172,7 @@ def fine_tune(
         A `Fit`. The model has the weights that were kept and is compiled.
 
     Raises:
-        ValueError: If no block is trainable, `steps` or `warmup` is out of range, `batch_size` is 1 and batch
+        ValueError: If no block is trainable, `steps` or `warmup_steps` is out of range, `batch_size` is 1 and batch
             normalization trains, as that of the head, or `checkpoint_dir` has a training of other settings.
         TrainingDivergedError: If the loss is not finite; the model then has the best weights before.
     """
@@ -179,7 +182,9 @@ def fine_tune(
     steps = steps_for(dataset.sizes["train"], batch_size) if steps is None else steps
     expect(isinstance(steps, int) and steps >= 1, "steps", steps, "a whole number from 1 up, or None")
     expect(isinstance(validations, int) and validations >= 1, "validations", validations, "a whole number from 1 up")
-    expect(0 <= warmup < 1, "warmup", warmup, "a share of the steps, from 0 up and below 1")
+    expect(
+        isinstance(warmup_steps, int) and warmup_steps >= 0, "warmup_steps", warmup_steps, "a whole number from 0 up"
+    )
     steps_per_epoch = math.ceil(steps / validations)
     epochs = math.ceil(steps / steps_per_epoch)
     steps = epochs * steps_per_epoch  # whole stretches between validations
@@ -202,7 +207,7 @@ def fine_tune(
         served = serve_features(prefix, dataset, batch_size, seed, balance, views, augment, done)
     else:
         served = serve_images(dataset, batch_size, seed, balance, augment, done)
-    schedule = warmup_cosine(learning_rate, steps, min(round(warmup * steps), steps - 1))
+    schedule = warmup_cosine(learning_rate, steps, min(warmup_steps, steps // 2))
     compile_for_labels(tail, keras.optimizers.Adam(schedule))
     start = None if checkpoint.epoch else tail.evaluate(served.val, verbose=0)
     callbacks = [KeepBest(model, start, patience), checkpoint]

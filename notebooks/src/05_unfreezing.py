@@ -194,8 +194,8 @@ print(training.plan_prefix(model, images, passes=10, augment={"flip": "both"}, v
 # ## A learning rate that rises and falls
 #
 # The pretrained weights are good already. A large step at the start would throw them away before Adam has learned
-# which way is down, so the rate rises over the first tenth of the steps (*warm-up*). Then it falls along half a
-# cosine, so that the last steps settle instead of jumping about.
+# which way is down and how large its gradients are, so the rate rises over the first thirty steps (*warm-up*). Then it
+# falls along half a cosine, so that the last steps settle instead of jumping about.
 
 
 # %% tags=["shows:effnet_helpers.training.warmup_cosine"]
@@ -233,7 +233,7 @@ tried.pivot_table(index="set", columns=["steps", "candidate"], values="last_accu
 # Keras has both halves of the schedule built in; put together for this run, they look like this:
 
 # %%
-schedule = warmup_cosine(learning_rate, steps, round(0.1 * steps))
+schedule = warmup_cosine(learning_rate, steps, min(30, steps // 2))
 plotting.schedule([float(schedule(step)) for step in range(steps)])
 
 # %% [markdown]
