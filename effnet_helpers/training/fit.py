@@ -154,10 +154,9 @@ def fine_tune(
             of steps, not of passes: three passes over 500 images are 48 steps, over 5,000 images 471.
         batch_size: Images per step.
         learning_rate: Of Adam, at its peak; `warmup_cosine` gives the schedule.
-        warmup_steps: Over how many steps the rate rises, at most half of all. Counted in steps and not as a share of them:
-            what the rise protects, until Adam knows the size of the gradients, is as fragile in a short training. With
-            7 of 76 steps, in place of 30, the same fine-tuning ended at 0.65 and 0.91 instead of 0.99 and 1.00 on
-            textile (validation, two seeds).
+        warmup_steps: Over how many steps the rate rises, at most half of all. In steps and not as a share, since a
+            short training is as fragile until Adam knows the size of its gradients: with 7 of 76 steps in place of 30
+            the same fine-tuning ended at 0.65 and 0.91 instead of 0.99 and 1.00 (textile, validation, two seeds).
         validations: How many to spread over the steps.
         patience: Stop after so many validations without a better one; None trains to the end.
         balance: As in `fit_head`.

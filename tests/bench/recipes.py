@@ -143,6 +143,7 @@ CANDIDATES = {
     "mirrored": replace(BASE, augment="mirrored"),
     "any way up": replace(BASE, augment="any-way-up"),
     "no warm-up": replace(BASE, warmup=0.0),
+    "longer warm-up": replace(BASE, warmup=0.2),
     "no stochastic depth": replace(BASE, stochastic_depth=False),
     "rates by block": replace(BASE, decay_by_block=0.7),
     "last 20 layers": replace(BASE, layers=20),
