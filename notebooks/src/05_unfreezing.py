@@ -263,8 +263,8 @@ callbacks = [training.ReestimateBatchNorm(list(sample.take(8))), keep_best]
 every = math.ceil(steps / 10)
 length = {"epochs": math.ceil(steps / every), "steps_per_epoch": every, "class_weight": class_weight, "verbose": 2}
 history = tail.fit(train.repeat(), validation_data=val, callbacks=callbacks, **length).history
-kept = f"of validation {keep_best.best_epoch}" if keep_best.best_epoch else "of the head, than which none was better"
-print(f"The weights {kept}, are in the model now.")
+kept = f"of validation {keep_best.best_epoch}" if keep_best.best_epoch else "of the head, than which none was better,"
+print(f"The weights {kept} are in the model now.")
 
 # %%
 plotting.learning_curves({"fine-tuned": history})

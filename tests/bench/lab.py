@@ -21,7 +21,7 @@ import numpy as np
 from .harness import Settings
 
 VARIANT = "Lite0"
-LESSON_05 = {"steps": 96, "learning_rate": 5e-4, "warmup_steps": 30, "batch_size": 32}
+LESSON_05 = {"steps": 120, "learning_rate": 5e-4, "batch_size": 32}
 """Arguments of `fine_tune`, and the block it starts from."""
 FROM_BLOCK = "block4a"
 ALLOCATOR_AS_IT_IS = {"MALLOC_TRIM_THRESHOLD_": "131072"}
