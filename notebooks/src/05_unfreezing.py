@@ -141,6 +141,9 @@ recipe = training.choose_recipe(images.sizes["train"], head_report.accuracy, **c
 from_block = recipe.from_block
 print(recipe)
 
+# %% [markdown]
+# Opening blocks is a matter of `trainable`, layer by layer:
+
 
 # %% tags=["shows:effnet_helpers.models.unfreeze_blocks"]
 def unfreeze_blocks(model: keras.Model, last: int | None = None, from_block: str | None = None) -> pd.DataFrame:
