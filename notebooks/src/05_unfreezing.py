@@ -269,6 +269,9 @@ history = tail.fit(train.repeat(), validation_data=val, callbacks=callbacks, **l
 kept = f"of validation {keep_best.best_epoch}" if keep_best.best_epoch else "of the head, than which none was better,"
 print(f"The weights {kept} are in the model now.")
 
+# %% [markdown]
+# How it went, an epoch being the stretch between two validations, and where it ended beside where it began:
+
 # %%
 plotting.learning_curves({"fine-tuned": history})
 report = evaluation.evaluate(model, images, "val")
