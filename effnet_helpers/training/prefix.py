@@ -60,7 +60,7 @@ def plan_prefix(
         passes: How many passes over the training images are planned.
         augment: Arguments of `preprocessing.augment`, or None if images do not change; then one version is enough.
         views: How many versions of each image to keep at most.
-        budget_gb: What the kept activations may take on disk; half of what is free by default.
+        budget_gb: What the kept activations may take on disk; by default half of what the cache may take.
 
     Raises:
         ValueError: If no block is trainable, or `views` is no whole number from 1 up.
