@@ -70,7 +70,7 @@ def choose_recipe(
         >>> print(training.choose_recipe(train_images=1000, head_accuracy=0.81))
         from_block: block4a (the head alone reaches 0.810 with 1,000 images: the features must change)
         learning_rate: 0.0003 (what held on pictures unlike each other)
-        steps: 300 (300, and at least one pass over the images)
+        steps: 300 (at least 300, and one pass over the images)
     """
     expect(0 <= head_accuracy <= 1, "head_accuracy", head_accuracy, "a share from 0 to 1")
     if head_accuracy >= NEAR:
@@ -83,7 +83,7 @@ def choose_recipe(
     chosen = {
         "from_block": (from_block, block, why),
         "learning_rate": (learning_rate, LEARNING_RATE, "what held on pictures unlike each other"),
-        "steps": (steps, steps_for(train_images, batch_size), f"{STEPS}, and at least one pass over the images"),
+        "steps": (steps, steps_for(train_images, batch_size), f"at least {STEPS}, and one pass over the images"),
     }
     values = {name: rule if given is None else given for name, (given, rule, _) in chosen.items()}
     reasons = {name: why if given is None else "as asked for" for name, (given, _, why) in chosen.items()}
