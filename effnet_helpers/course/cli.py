@@ -55,7 +55,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         with _naming(path):
             yield
-    except ValueError as error:
+    except (ValueError, FloatingPointError) as error:  # the second: activations too large for what is kept of them
         raise CourseError(str(error)) from None
 
 
@@ -260,7 +260,7 @@ def train(
     ] = "none",
     steps: Annotated[int | None, typer.Option(help="Of fine-tuning.", show_default="300, or one pass if more")] = None,
     from_block: Annotated[str | None, typer.Option(help="Lowest block to train.", show_default="by the head")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="At its peak.", show_default="the best of three")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At its peak.", show_default="0.0003")] = None,
     batch_size: Annotated[int, typer.Option(help="Images in a step, 0 takes 32, or 64 on a GPU.")] = 0,
     group_by: Annotated[str | None, typer.Option(help="Pattern in names of what stays together: video[0-9]+")] = None,
     balance: Annotated[str | None, typer.Option(help="class_weights or balanced_sampling, for rare classes.")] = None,

@@ -198,8 +198,6 @@ def _rows(table: pd.DataFrame) -> list[list[str]]:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else ""
     if isinstance(value, float | np.floating):
         return "–" if np.isnan(value) else f"{value:.3g}"
     return str(value)

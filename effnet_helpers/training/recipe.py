@@ -1,8 +1,9 @@
 """How deep, how fast and how long to fine-tune: rules from what is known once the head is fitted.
 
-They are what held on pictures unlike each other: `make bench ROW=recipes`, `evaluation.measured("recipes")`. Trying
-several rates for 30 or 50 steps first did not help there: what is best after so few steps is too low a rate for all of
-them, on textile and on flowers (short-horizon bias: Wu et al., arXiv 1803.02021).
+They are what held on five sets of pictures unlike each other, with one seed of most candidates so far: `make bench
+ROW=recipes`, `evaluation.measured("recipes")`. Trying several rates for 30 or 50 steps first did not help there: what
+is best on flowers after so few steps is too low a rate for all of them (short-horizon bias: arXiv 1803.02021). That
+few images want few blocks is a rule of thumb, not yet measured.
 """
 
 from __future__ import annotations
