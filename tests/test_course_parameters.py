@@ -2,7 +2,7 @@
 
 import re
 
-from effnet_helpers.course import ROOT, CourseError, profiles
+from effnet_helpers.course import ROOT, CourseError, build, profiles
 from effnet_helpers.course.cli import app
 
 import mini_course
@@ -28,7 +28,18 @@ def test_chosen_notebooks_come_once_and_in_the_order_of_the_series(course):
     assert profiles.select(profiles.notebooks(course), []) == profiles.notebooks(course)
 
 
-@pytest.mark.parametrize("name", ["3", "third", "0", ""])
+@pytest.mark.parametrize("name", ["A", "a", "A_keras", "keras"])
+def test_an_appendix_comes_last_and_is_chosen_by_its_letter(tmp_path, name):
+    mini_course.write(tmp_path)
+    sources = tmp_path / "notebooks" / "src"
+    for stem in ("A_keras", "Untitled_1"):
+        (sources / f"{stem}.py").write_text(mini_course.SECOND)
+    found = build.sources(tmp_path)
+    assert [path.stem for path in found] == ["01_first", "02_second", "A_keras"]
+    assert [path.stem for path in profiles.select(found, [name])] == ["A_keras"]
+
+
+@pytest.mark.parametrize("name", ["3", "third", "0", "B", ""])
 def test_a_notebook_that_does_not_exist_is_refused(course, name):
     with pytest.raises(CourseError, match=re.escape(f"Known: 01_first, 02_second. Received: {name!r}")):
         profiles.select(profiles.notebooks(course), [name])

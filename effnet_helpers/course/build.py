@@ -1,6 +1,7 @@
 """Builds notebooks from their sources: percent scripts in, executed and cleaned notebooks out.
 
-`notebooks/src/NN_slug.py` is edited by hand; `notebooks/NN_slug.ipynb` is made from it and committed with its outputs.
+`notebooks/src/NN_slug.py`, or `A_slug.py` of an appendix, is edited by hand; `notebooks/NN_slug.ipynb` is made from it
+and committed with its outputs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from effnet_helpers.course.execute import CellCallback, Outcome, execute
 from effnet_helpers.course.kernels import Kernels
-from effnet_helpers.course.profiles import read_notebook, readable
+from effnet_helpers.course.profiles import lessons_in, read_notebook, readable
 
 import jupytext
 import nbformat
@@ -26,7 +27,7 @@ METADATA = {
 
 def sources(root: Path) -> list[Path]:
     """Returns the percent scripts of a checkout in the order of the series."""
-    return sorted((root / "notebooks" / "src").glob("[0-9][0-9]_*.py"))
+    return lessons_in(root / "notebooks" / "src", ".py")
 
 
 def built_path(source: Path) -> Path:

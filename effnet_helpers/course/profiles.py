@@ -27,13 +27,18 @@ PATHS = ("photo", "save_to", "export_to")  # parameters that are paths; those in
 KINDS_WITH_PATH = ("folder", "csv")
 
 
+def lessons_in(folder: Path, suffix: str) -> list[Path]:
+    """Returns the files `04_slug` or, of an appendix, `A_slug` of a folder in the order of the series."""
+    return sorted(path for start in ("[0-9][0-9]", "[A-Z]") for path in folder.glob(f"{start}_*{suffix}"))
+
+
 def notebooks(root: Path) -> list[Path]:
     """Returns the built notebooks of a checkout, or of the one that a folder is in, in the order of the series.
 
     Raises:
         CourseError: If there are none.
     """
-    places = [sorted((folder / "notebooks").glob("[0-9][0-9]_*.ipynb")) for folder in (root, *root.parents)]
+    places = (lessons_in(folder / "notebooks", ".ipynb") for folder in (root, *root.parents))
     found = next(filter(None, places), [])
     if not found:
         raise CourseError(f"No notebooks in {root / 'notebooks'}. Pass --root, the folder of a checkout")
@@ -51,7 +56,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def select(paths: list[Path], names: Iterable[str]) -> list[Path]:
-    """Picks notebooks or sources by number (`4`, `04`), by the start of their name (`04_head`) or slug (`head`).
+    """Picks notebooks or sources by number (`4`, `04`) or letter (`A`), by the start of their name (`04_head`) or slug.
 
     Args:
         paths: Those to choose from.
@@ -66,8 +71,9 @@ def select(paths: list[Path], names: Iterable[str]) -> list[Path]:
     chosen = []
     for name in names:
         wanted = Path(name).stem if name.endswith((".ipynb", ".py")) else name
-        start = f"{int(wanted):02d}_" if wanted.isdecimal() else wanted
-        fitting = [path for path in paths if start and (path.stem.startswith(start) or path.stem[3:].startswith(start))]
+        start = f"{int(wanted):02d}_" if wanted.isdecimal() else f"{wanted.upper()}_" if len(wanted) == 1 else wanted
+        names_of = {path: (path.stem, path.stem.partition("_")[2]) for path in paths}
+        fitting = [path for path in paths if start and any(each.startswith(start) for each in names_of[path])]
         if len(fitting) != 1:
             known, how_many = (
                 ", ".join(path.stem for path in fitting or paths),
