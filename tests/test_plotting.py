@@ -81,6 +81,10 @@ FIGURES = {
         lambda: plotting.compound_scaling(["B0", "B1"], FACTORS, PUBLISHED),
         ["depth: B0 1 → 1, B1 1.23 → 1.25", "resolution: B0 224 → 224, B1 258 → 240"],
     ),
+    "block_diagram": (
+        plotting.block_diagram,
+        ["24 channels are expanded to 144", "144 → 6 → 144 numbers", "ReLU6 in place of swish"],
+    ),
     "accuracy_versus_cost": (
         lambda: plotting.accuracy_versus_cost(COSTS),
         ["EfficientNet-B: B0 77.1 % at 0.39", "EfficientNet-Lite: Lite0 75.1 % at 0.41"],
@@ -213,6 +217,7 @@ def test_a_figure_without_alternative_text_is_refused_and_closed(alt):
         (lambda: plotting.learning_curves({str(i): HISTORY for i in range(7)}), "expected 1 to 6. Received: 7"),
         (lambda: plotting.throughput({"decode": 0.0}), "rates above 0"),
         (lambda: plotting.schedule([]), "at least one step"),
+        (lambda: plotting.block_diagram(channels=144), "sizes of the block: .*expanded above channels"),
         (lambda: plotting.growth(GROWTH[:3]), "variant: expected two values or more"),
         (lambda: plotting.serving(SERVED.assign(megabytes=0.0)), "rows above 0"),
     ],
