@@ -1,5 +1,7 @@
 """Drawings of what networks are made of."""
 
+import itertools
+
 from effnet_helpers import records
 from effnet_helpers.plotting import style
 from effnet_helpers.plotting.style import BLUE, GREY, ORANGE, SKY, VERMILLION, styled
@@ -58,11 +60,11 @@ def block_diagram(channels: int = 24, expanded: int = 144, kernel_size: int = 3,
     k = f"{kernel_size} × {kernel_size}"
     style.show(
         fig,
-        f"Two blocks. EfficientNet's MBConv: {channels} channels are expanded to {expanded} by a 1 × 1 convolution with "
-        f"swish, each is filtered by itself by a depthwise {k} convolution with swish, weighted by "
-        f"squeeze-and-excitation (the average of each channel, {expanded} → {squeezed} → {expanded} numbers, multiplied "
-        f"in), and projected back to {channels} by a 1 × 1 convolution without activation; the input is added. "
-        "EfficientNet-Lite's block: the same with ReLU6 in place of swish, and without squeeze-and-excitation.",
+        f"Two blocks. EfficientNet's MBConv: {channels} channels are expanded to {expanded} by a 1 × 1 convolution "
+        f"with swish, each is filtered by itself by a depthwise {k} convolution with swish, weighted by "
+        f"squeeze-and-excitation (the average of each channel, {expanded} → {squeezed} → {expanded} numbers, "
+        f"multiplied in), and projected back to {channels} by a 1 × 1 convolution without activation; the input is "
+        "added. EfficientNet-Lite's block: the same with ReLU6 in place of swish, and without squeeze-and-excitation.",
     )
 
 
@@ -71,8 +73,7 @@ def _draw_block(ax: Axes, y: float, numbers: dict[str, int], activation: str, ex
     maps = {INPUT: narrow, EXPANDED: wide, FILTERED: wide, WEIGHTED: wide, PROJECTED: narrow, OUTPUT: narrow}
     if not excites:
         del maps[WEIGHTED]
-    stops = [*maps]
-    for start, end in zip(stops, stops[1:], strict=False):
+    for start, end in itertools.pairwise(maps):
         _arrow(ax, (start + 0.9, y), (end - 0.9, y))
     for x, count in maps.items():
         height = TALLEST * count / wide
