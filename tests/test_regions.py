@@ -56,7 +56,7 @@ def test_few_regions_are_whitened_by_as_many_components():
 
 def test_it_learns_from_training_images_alone_and_the_same_each_time(prefix, textile, few):
     weights = []
-    for dataset in (few, few, draw_images(textile, HALVES, {"nominal": 9, "global": 9, "local": 9}, seed=0)):
+    for dataset in (few, few, draw_images(textile, HALVES, TESTED, seed=1)):
         keras.utils.set_random_seed(0)
         model = training.add_region_head(prefix, 3)
         losses = training.fit_region_head(model, dataset, steps=30, tries=2)
@@ -139,6 +139,13 @@ def test_a_draw_has_so_many_of_each_class_and_none_twice(textile, few):
             assert name.startswith(textile.class_names[label])
 
 
+@pytest.mark.parametrize("score_on", ["val", "test"])
+def test_no_image_of_a_draw_changes_sides(textile, score_on):
+    drawn = draw_images(textile, HALVES, {"nominal": 2, "local": 2}, seed=3, score_on=score_on)
+    assert set(drawn.splits["train"].names) < set(textile.splits["train"].names)
+    assert set(drawn.splits["test"].names) < set(textile.splits[score_on].names)
+
+
 def test_more_training_images_add_to_fewer_and_leave_the_test_images(textile, few):
     more = draw_images(textile, {name: 2 * count for name, count in HALVES.items()}, TESTED)
     assert more.splits["test"].names == few.splits["test"].names
@@ -148,14 +155,20 @@ def test_more_training_images_add_to_fewer_and_leave_the_test_images(textile, fe
 
 
 @pytest.mark.parametrize(
-    ("train", "message"),
-    [({"torn": 1}, "There are the classes .* Received: 'torn'"), ({"local": 99}, "has 30 images in all. Received: 99")],
+    ("wrong", "message"),
+    [
+        ({"train": {"torn": 1}}, "There are the classes .* Received: 'torn'"),
+        ({"train": {"local": 99}}, "The split train has 20 images of 'local'. Received: 99"),
+        ({"test": {"local": 7}}, "The split test has 6 images of 'local'. Received: 7"),
+        ({"score_on": "train"}, "Received: 'train'"),
+    ],
 )
-def test_draws_that_cannot_be_are_refused(textile, train, message):
+def test_draws_that_cannot_be_are_refused(textile, wrong, message):
     with pytest.raises(ValueError, match=message):
-        draw_images(textile, train, {"local": 1})
+        draw_images(textile, **{"train": {"local": 1}, "test": {"local": 1}, **wrong})
 
 
-def test_shares_follow_the_weights_and_leave_twice_as_many(textile):
-    assert share_out_labels(textile, 24, {"nominal": 2}) == {"global": 6, "local": 6, "nominal": 12 - 2}
+def test_shares_follow_the_weights_and_what_there_is(textile):
+    assert share_out_labels(textile, 24, {"nominal": 2}) == {"global": 6, "local": 6, "nominal": 12}
     assert share_out_labels(textile, 1, {}) == {"global": 1, "local": 1, "nominal": 1}
+    assert share_out_labels(textile, 24, {"nominal": 2}, "test") == {"global": 6, "local": 6, "nominal": 6}
