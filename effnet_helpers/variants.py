@@ -6,6 +6,7 @@ Sources:
       coefficients, resolution and dropout as in the authors' code and in `keras.applications`.
     - Lite0–Lite4: README of the authors' `efficientnet/lite` (tensorflow/tpu repository).
     - Other ImageNet training recipes: README of the authors' `efficientnet` (same repository), table of checkpoints.
+    - Other networks (`CONTEMPORARIES`): as named there.
 """
 
 import math
@@ -143,3 +144,36 @@ def get_variant(name: str) -> Variant:
         return by_short_name[short]
     hint = did_you_mean(short, VARIANTS, cutoff=0.4)
     raise ValueError(f"Unknown EfficientNet variant. Known: {', '.join(VARIANTS)}.{hint} Received: {name!r}")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a paper reports of another network: multiply-adds for one image, ImageNet top-1 in percent (single crop)."""
+
+    name: str
+    family: str
+    multiply_adds: float
+    top1: float
+
+
+CONTEMPORARIES = (
+    # Tan and Le, arXiv 1905.11946v5, table 2, which cites the networks' own papers.
+    Published("ResNet-50", "ResNet and successors", 4.1e9, 76.0),
+    Published("ResNet-152", "ResNet and successors", 11e9, 77.8),
+    Published("ResNeXt-101", "ResNet and successors", 32e9, 80.9),
+    Published("SENet", "ResNet and successors", 42e9, 82.7),
+    Published("DenseNet-169", "DenseNet", 3.5e9, 76.2),
+    Published("DenseNet-264", "DenseNet", 6.0e9, 77.9),
+    Published("Inception-v3", "Inception", 5.7e9, 78.8),
+    Published("Inception-v4", "Inception", 13e9, 80.0),
+    Published("NASNet-A", "found by search", 24e9, 82.7),
+    Published("AmoebaNet-C", "found by search", 41e9, 83.5),
+    # Tan et al., arXiv 1807.11626, table 1.
+    Published("MnasNet-A1", "found by search", 0.312e9, 75.2),
+    # Sandler et al., arXiv 1801.04381, table 4.
+    Published("MobileNetV2", "MobileNet", 0.300e9, 72.0),
+    Published("MobileNetV2 × 1.4", "MobileNet", 0.585e9, 74.7),
+    # Howard et al., arXiv 1905.02244, table 3, V3-Large 1.0.
+    Published("MobileNetV3", "MobileNet", 0.219e9, 75.2),
+)
+"""Some well-known networks of EfficientNet's time, up to 2019, as published; the papers list more."""

@@ -20,7 +20,14 @@ REPORT = evaluation.report_from_probabilities(np.eye(3)[[0, 0, 1, 1, 1, 1]], LAB
 HISTORY = {"accuracy": [0.4, 0.61], "val_accuracy": [0.3, 0.52], "loss": [1.0, 0.5], "val_loss": [1.1, 0.7]}
 FACTORS = {"depth": [1.0, 1.23], "width": [1.0, 1.1], "resolution": [224, 258]}
 PUBLISHED = {"depth": [1.0, 1.25], "width": [1.0, 1.0], "resolution": [224, 240]}
-COSTS = pd.DataFrame({"variant": ["B0", "Lite0"], "multiply_adds": [0.39e9, 407e6], "top1": [77.1, 75.1]})
+COSTS = pd.DataFrame(
+    {
+        "name": ["B1", "B0", "ResNet-50"],
+        "family": ["EfficientNet", "EfficientNet", "ResNet"],
+        "multiply_adds": [0.70e9, 0.39e9, 4.1e9],
+        "top1": [79.1, 77.1, 76.0],
+    }
+)
 SERVED = pd.DataFrame(
     {"precision": ["Keras", "int8"], "milliseconds": [130.2, 3.456], "megabytes": [13.9, 4.0]},
     index=["model(x)", "LiteRT int8"],
@@ -87,7 +94,7 @@ FIGURES = {
     ),
     "accuracy_versus_cost": (
         lambda: plotting.accuracy_versus_cost(COSTS),
-        ["EfficientNet-B: B0 77.1 % at 0.39", "EfficientNet-Lite: Lite0 75.1 % at 0.41"],
+        ["EfficientNet: B0 77.1 % at 0.39, B1 79.1 % at 0.7; ResNet: ResNet-50 76 % at 4.1"],
     ),
     "latency": (
         lambda: plotting.latency(pd.DataFrame({1: [24.12, 60.0], 32: [8.3, 20.0]}, index=["Lite0", "B0"])),
@@ -217,6 +224,7 @@ def test_a_figure_without_alternative_text_is_refused_and_closed(alt):
         (lambda: plotting.learning_curves({str(i): HISTORY for i in range(7)}), "expected 1 to 6. Received: 7"),
         (lambda: plotting.throughput({"decode": 0.0}), "rates above 0"),
         (lambda: plotting.schedule([]), "at least one step"),
+        (lambda: plotting.accuracy_versus_cost(COSTS[:0]), "families: expected 1 to 6 of them"),
         (lambda: plotting.block_diagram(channels=144), "sizes of the block: .*expanded above channels"),
         (lambda: plotting.growth(GROWTH[:3]), "variant: expected two values or more"),
         (lambda: plotting.serving(SERVED.assign(megabytes=0.0)), "rows above 0"),

@@ -15,6 +15,8 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 BARS = ((BLUE, ""), (SKY, "//"), (ORANGE, ".."))
 """Colours and hatches of bars that stand side by side."""
+LABEL_SIDES = ((-1, 1), (1, -1), (-1, 0), (-1, 1), (1, 1), (1, -1))
+"""Where the names of a family's networks stand, right and up of their points, so that near points keep theirs."""
 
 
 @styled
@@ -43,26 +45,34 @@ def compound_scaling(
 
 @styled
 def accuracy_versus_cost(table: pd.DataFrame) -> None:
-    """Draws published accuracy against multiply-adds for the B and the Lite line.
+    """Draws published accuracy against multiply-adds, one colour and marker a family, each network named at its point.
+
+    Networks of a family whose name begins with "EfficientNet" are joined by a line, since one is scaled from another.
 
     Args:
-        table: Columns `variant`, `multiply_adds` (for one image) and `top1` (percent), in order of size.
+        table: Columns `name`, `family`, `multiply_adds` (for one image) and `top1` (percent). The first family is drawn
+            on top and labelled largest. Six families at most.
+
+    Raises:
+        ValueError: If there is no row, or more than six families.
     """
-    fig, ax = plt.subplots(figsize=(7.5, 4.2))
-    is_lite = table["variant"].str.startswith("Lite")
+    families = list(dict.fromkeys(table["family"]))
+    records.expect(0 < len(families) <= len(SERIES), "families", families, f"1 to {len(SERIES)} of them")
+    fig, ax = plt.subplots(figsize=(9, 4.8))
     sentences = []
-    lines = (
-        ("EfficientNet-B", table[~is_lite], *SERIES[0], "-", (0, 7), {"ha": "center"}),
-        ("EfficientNet-Lite", table[is_lite], *SERIES[1], "--", (6, -6), {"va": "top"}),
-    )
-    for label, rows, color, marker, line_style, offset, alignment in lines:
-        points = list(zip(rows["variant"], rows["multiply_adds"] / 1e9, rows["top1"], strict=True))
-        ax.plot(rows["multiply_adds"] / 1e9, rows["top1"], line_style, color=color, marker=marker, label=label)
+    for number, (family, (color, marker)) in enumerate(zip(families, SERIES, strict=False)):
+        rows = table[table["family"] == family].sort_values("multiply_adds")
+        costs, size = rows["multiply_adds"] / 1e9, 11 if number == 0 else 9
+        line = ("-", "--")[number % 2] if family.startswith("EfficientNet") else "none"
+        ax.plot(costs, rows["top1"], ls=line, color=color, marker=marker, ms=6, label=family, zorder=3 - (number > 0))
+        points = list(zip(rows["name"], costs, rows["top1"], strict=True))
+        right, up = LABEL_SIDES[number]
+        place = {"ha": "left" if right > 0 else "right", "va": ("center", "bottom", "top")[up]}
         for name, cost, top1 in points:
-            ax.annotate(name, (cost, top1), offset, textcoords="offset points", fontsize=10, **alignment)
-        sentences.append(f"{label}: " + ", ".join(f"{name} {top1:g} % at {cost:.2g}" for name, cost, top1 in points))
+            ax.annotate(name, (cost, top1), (6 * right, 3 * up), textcoords="offset points", fontsize=size, **place)
+        sentences.append(f"{family}: " + ", ".join(f"{name} {top1:g} % at {cost:.2g}" for name, cost, top1 in points))
     ax.set_xscale("log")
-    ax.margins(x=0.08, y=0.12)
+    ax.margins(x=0.1, y=0.08)
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter("{x:g}")
