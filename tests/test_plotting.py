@@ -100,9 +100,13 @@ FIGURES = {
         lambda: plotting.latency(pd.DataFrame({1: [24.12, 60.0], 32: [8.3, 20.0]}, index=["Lite0", "B0"])),
         ["Lite0: 24.1 ms at batch 1, 8.3 ms at batch 32", "B0: 60 ms at batch 1"],
     ),
+    "image_grid with places": (
+        lambda: plotting.image_grid([NOISE, NOISE], ["nominal", "flawed"], detail=8, places=[(0, 0), (20, 20)]),
+        ["nominal; flawed. Below each, the circled 8 × 8 pixels enlarged."],
+    ),
     "throughput": (
-        lambda: plotting.throughput({"decode": 1640.2, "cache": 51000.0}),
-        ["decode 1,640, cache 51,000"],
+        lambda: plotting.throughput({"decode": 1640.2, "cache": 51000.0}, {"forward": 120.3}),
+        ["of the pipeline: decode 1,640, cache 51,000; of the network: forward 120."],
     ),
     "serving": (
         lambda: plotting.serving(SERVED),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from effnet_helpers import records
 from effnet_helpers.plotting import style
-from effnet_helpers.plotting.style import BLUE, GREEN, GREY, ORANGE, SERIES, SKY, VERMILLION, styled
+from effnet_helpers.plotting.style import BLUE, GREY, ORANGE, SERIES, SKY, VERMILLION, styled
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -109,20 +109,31 @@ def latency(table: pd.DataFrame) -> None:
 
 
 @styled
-def throughput(stages: Mapping[str, float]) -> None:
-    """Draws images per second of each stage as bars; the axis is logarithmic where stages differ more than 20 times.
+def throughput(stages: Mapping[str, float], network: Mapping[str, float] | None = None) -> None:
+    """Draws images per second as points on a logarithmic axis: the stages of a pipeline, and a network to compare.
 
     Args:
         stages: Images per second by name of the stage, in the order shown.
+        network: Images per second by name of what a network does with them, below the stages.
     """
-    rates = pd.Series(stages, dtype=float)
-    records.expect(len(rates) > 0 and min(rates) > 0, "stages", dict(stages), "at least one, all with rates above 0")
-    fig, ax = plt.subplots(figsize=(7.5, 0.8 + 0.45 * len(stages)))
-    ax.bar_label(ax.barh(rates.index, rates, color=GREEN, height=0.65), fmt="{:,.0f}", padding=4)
+    rates = pd.Series({**stages, **(network or {})}, dtype=float)
+    records.expect(len(rates) > 0 and min(rates) > 0, "stages", dict(rates), "at least one, all with rates above 0")
+    fig, ax = plt.subplots(figsize=(7.5, 1.1 + 0.36 * len(rates)))
+    kinds = (("pipeline", stages, BLUE, "o"), ("network", network or {}, VERMILLION, "s"))
+    for kind, part, color, marker in kinds:
+        if part:
+            ax.plot([*part.values()], [*part], marker, color=color, markersize=9, label=kind)
+    for name, rate in rates.items():
+        ax.annotate(f"{rate:,.0f}", (rate, name), (9, 0), textcoords="offset points", va="center")
     ax.invert_yaxis()
-    _scale_to_bars(ax, rates, "images per second")
-    said = ", ".join(f"{name} {rate:,.0f}" for name, rate in stages.items())
-    style.show(fig, f"Images per second, stage by stage: {said}.")
+    ax.grid()
+    ax.set(xscale="log", xlim=(rates.min() / 2, 4 * rates.max()), xlabel="images per second (logarithmic)")
+    ax.xaxis.set_major_formatter("{x:,g}")
+    ax.xaxis.set_minor_locator(NullLocator())
+    if network:
+        fig.legend(loc="outside upper left", ncols=2)
+    said = [f"{kind}: " + ", ".join(f"{name} {part[name]:,.0f}" for name in part) for kind, part, *_ in kinds if part]
+    style.show(fig, f"Images per second of the {'; of the '.join(said)}.")
 
 
 @styled

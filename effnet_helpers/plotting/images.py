@@ -14,7 +14,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Circle, Rectangle
+from matplotlib.patheffects import withStroke
 
 
 @styled
@@ -58,6 +59,7 @@ def image_grid(
     *,
     heading: str = "Images",
     detail: int | None = None,
+    places: Sequence[tuple[int, int]] | None = None,
 ) -> None:
     """Shows images in rows, each under its title.
 
@@ -66,9 +68,10 @@ def image_grid(
         titles: One an image.
         columns: Images a row.
         heading: What the images are; it stands above them and opens the alternative text.
-        detail: Side in pixels of the central square to repeat enlarged below each image, pixel by pixel.
+        detail: Side in pixels of the square to repeat enlarged below each image, pixel by pixel.
+        places: The row and column around which it lies, one pair an image, and a circle marks it; else the centre.
     """
-    style.show(*_image_grid(images, titles, columns, heading, detail))
+    style.show(*_image_grid(images, titles, columns, heading, detail, places))
 
 
 @styled
@@ -92,9 +95,15 @@ def contact_sheet(
 
 
 def _image_grid(
-    images: Sequence[np.ndarray], titles: Sequence[str], columns: int, heading: str, detail: int | None = None
+    images: Sequence[np.ndarray],
+    titles: Sequence[str],
+    columns: int,
+    heading: str,
+    detail: int | None = None,
+    places: Sequence[tuple[int, int]] | None = None,
 ) -> tuple[Figure, str]:
-    _check_lengths(images=images, titles=titles)
+    middles = [(np.shape(image)[0] // 2, np.shape(image)[1] // 2) for image in images]
+    _check_lengths(images=images, titles=titles, places=middles if places is None else places)
     columns = min(columns, len(images))
     rows_an_image = 1 if detail is None else 2
     rows = rows_an_image * math.ceil(len(images) / columns)
@@ -110,9 +119,11 @@ def _image_grid(
         axes[row, column].imshow(_pixels(image))
         axes[row, column].set_title(title, fontsize=10)
         if detail is not None:
-            _enlarge_centre(axes[row, column], axes[row + 1, column], image, detail)
+            place = middles[index] if places is None else places[index]
+            _enlarge(axes[row, column], axes[row + 1, column], image, detail, place, circle=places is not None)
     fig.suptitle(heading, fontsize=12)
-    enlarged = "" if detail is None else f" Below each, its central {detail} × {detail} pixels enlarged."
+    which = "its central" if places is None else "the circled"
+    enlarged = "" if detail is None else f" Below each, {which} {detail} × {detail} pixels enlarged."
     listed = "; ".join(title.replace("\n", ", ") for title in titles)
     return fig, f"{heading}, {len(images)} shown: {listed}.{enlarged}"
 
@@ -165,10 +176,13 @@ def _pixels(image: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
-def _enlarge_centre(ax: Axes, detail_ax: Axes, image: np.ndarray, side: int) -> None:
-    height, width = np.shape(image)[:2]
-    top, left = (height - side) // 2, (width - side) // 2
-    ax.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor=ORANGE, lw=1.5))
+def _enlarge(ax: Axes, detail_ax: Axes, image: np.ndarray, side: int, place: tuple[int, int], circle: bool) -> None:
+    corners = zip(place, np.shape(image)[:2], strict=True)
+    top, left = (max(0, min(centre - side // 2, length - side)) for centre, length in corners)
+    row, column = place
+    mark = Circle((column, row), side / 2) if circle else Rectangle((left - 0.5, top - 0.5), side, side)
+    mark.set(fill=False, edgecolor=ORANGE, linewidth=1.5, path_effects=[withStroke(linewidth=3.5, foreground="black")])
+    ax.add_patch(mark)
     detail_ax.imshow(_pixels(image)[top : top + side, left : left + side], interpolation="nearest")
 
 
