@@ -2,6 +2,7 @@ from effnet_helpers import evaluation, training
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from keras import layers
@@ -249,3 +250,23 @@ def test_taking_two_others_for_each_other_is_no_mistake_about_a_third():
     report = evaluation.report_from_probabilities(np.eye(3)[[0, 1, 2, 2]], [1, 0, 2, 0], ("global", "local", "nominal"))
     assert report.one_against_rest("nominal") == 0.75
     assert report.accuracy == 0.25
+
+
+# comparisons
+
+
+def test_runs_are_compared_with_what_they_have_in_common():
+    rows = [("a", 0, "x", 0.8), ("a", 0, "y", 0.7), ("a", 1, "x", 0.9), ("a", 1, "y", 0.6), ("b", 0, "x", 1.0)]
+    table = pd.DataFrame(rows, columns=["set", "seed", "candidate", "test"])
+    found = evaluation.paired_differences(table, ["x", "never run"], "y").set_index("set")
+    assert found["runs"].to_dict() == {"a": 2, "all": 2}  # what has no counterpart does not count
+    assert found.loc["a", "points"] == pytest.approx(20)
+    half = 12.7062 * np.std([10, 30], ddof=1) / np.sqrt(2)  # Student's t with one degree of freedom
+    assert found.loc["a", ["low", "high"]].tolist() == pytest.approx([20 - half, 20 + half], abs=1e-3)
+
+
+def test_a_single_run_has_no_interval():
+    table = pd.DataFrame({"set": ["a", "a"], "candidate": ["base", "x"], "test": ["0.5", "0.75"]})
+    (row,) = evaluation.paired_differences(table, ["x"]).query("set == 'all'").to_dict("records")
+    assert row["points"] == pytest.approx(25)
+    assert np.isnan(row["low"]) and np.isnan(row["high"])

@@ -37,6 +37,14 @@ POINTS = [(100, 64, "Lite0"), (200, 64, "Lite0"), (100, 128, "Lite0"), (100, 64,
 GROWTH = pd.DataFrame(POINTS, columns=["images", "image_size", "variant"]).assign(
     seconds=[1.0, 2.0, 4.0, 1.5], peak_mb=[500.0, 510.0, 700.0, 560.0]
 )
+RUNS = pd.DataFrame(
+    [
+        (name, which, test)
+        for name, tests in {"a": (0.8, 0.9, 0.6), "b": (0.6, 0.6, None)}.items()
+        for which, test in zip(("base", "mixup", "SAM"), tests, strict=True)
+    ],
+    columns=["set", "candidate", "test"],
+)
 BEFORE, AFTER = np.zeros((8, 8)), np.eye(8) * np.arange(8)
 
 FIGURES = {
@@ -55,8 +63,16 @@ FIGURES = {
         ["crop; pad", "central 40 × 40 pixels"],
     ),
     "activation_maps": (
-        lambda: plotting.activation_maps([NOISE], [BEFORE], [AFTER], ["flaw"]),
-        ["flaw: before strongest (0.0)", "after strongest (7.0) at 94 % from the left, 94 % from the top"],
+        lambda: plotting.activation_maps(
+            [NOISE, NOISE],
+            {"before": [BEFORE, BEFORE], "after": [AFTER, AFTER]},
+            ["flaw", "none"],
+            [(10, 20, 30, 40), None],
+        ),
+        [
+            "flaw: known place: 10 % from the left, 16 % from the top; before strongest",
+            "after strongest at 94 % from the left, 94 % from the top. none: before",
+        ],
     ),
     "learning_curves": (
         lambda: plotting.learning_curves({"head": HISTORY, "short": {"accuracy": [0.7]}}),
@@ -119,6 +135,10 @@ FIGURES = {
     "label_curve": (
         lambda: plotting.label_curve(DRAWS, {"CLIP": (20, 0.975)}, again=(20, 0.88)),
         ["head: 10 labels 0.600, 20 labels 0.850", "CLIP: 0.975 with 20", "measured again: 0.880 with 20"],
+    ),
+    "paired_differences": (
+        lambda: plotting.paired_differences(evaluation.paired_differences(RUNS, ["mixup", "SAM", "never run"])),
+        ["recipe, over paired runs: mixup +5.0 (-58.5 to +68.5; 2 runs); SAM -20.0 (one run; 1 runs)."],
     ),
     "schedule": (
         lambda: plotting.schedule([1e-5, 3e-4, 2e-4]),

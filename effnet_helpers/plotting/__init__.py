@@ -8,6 +8,7 @@ from effnet_helpers.plotting.results import (
     confusion,
     label_curve,
     learning_curves,
+    paired_differences,
     per_class_recall,
     schedule,
 )

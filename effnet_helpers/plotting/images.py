@@ -2,13 +2,13 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from effnet_helpers import outputs, records
 from effnet_helpers.plotting import style
-from effnet_helpers.plotting.style import ORANGE, SKY, styled
+from effnet_helpers.plotting.style import ORANGE, SKY, VERMILLION, styled
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -131,39 +131,64 @@ def _image_grid(
 @styled
 def activation_maps(
     images: Sequence[np.ndarray],
-    maps_before: Sequence[np.ndarray],
-    maps_after: Sequence[np.ndarray],
+    maps: Mapping[str, Sequence[np.ndarray]],
     titles: Sequence[str],
+    places: Sequence[tuple[float, float, float, float] | None] | None = None,
+    what: str = "Class-activation maps",
 ) -> None:
-    """Shows, image by image, where the evidence for a class lay before and after fine-tuning, on one colour scale.
+    """Draws where the evidence for a class lies, as contours over the pictures themselves, one column a network.
+
+    Each map has its own scale: the outer line is at a third of the way from the map's middle to its highest value, the
+    inner one at two thirds. So what is compared is where evidence stands out, not how large a network's numbers are.
 
     Args:
         images: Pixels `(height, width, 3)` in [0, 255].
-        maps_before: Floats `(rows, columns)` an image, from `evaluation.class_activation_map`.
-        maps_after: The same after fine-tuning.
+        maps: For each column's heading the floats `(rows, columns)` of each image, such as those of
+            `evaluation.class_activation_map`.
         titles: One an image.
+        places: Where something is known to be, in pixels: left, top, width and height of a box an image, or None where
+            it is not known; drawn as a dashed box.
+        what: What the maps are; opens the alternative text.
     """
-    _check_lengths(images=images, maps_before=maps_before, maps_after=maps_after, titles=titles)
-    maps = [*maps_before, *maps_after]
-    scale = {"vmin": min(map(np.min, maps)), "vmax": max(map(np.max, maps)), "cmap": "cividis"}
-    fig, axes = plt.subplots(len(images), 3, figsize=(6.5, 1.85 * len(images) + 0.3), squeeze=False)
+    _check_lengths(images=images, titles=titles, **maps)
+    places = [None] * len(images) if places is None else places
+    fig, axes = plt.subplots(
+        len(images), 1 + len(maps), figsize=(2.1 * (1 + len(maps)) + 0.3, 2.1 * len(images) + 0.4), squeeze=False
+    )
     sentences = []
-    for row, image, before, after, title in zip(axes, images, maps_before, maps_after, titles, strict=True):
-        pixels = _pixels(image)
-        row[0].imshow(pixels)
+    for position, (row, image, title, place) in enumerate(zip(axes, images, titles, places, strict=True)):
         row[0].set_ylabel(title)
-        extent = (0, pixels.shape[1], pixels.shape[0], 0)
-        for ax, evidence in zip(row[1:], (before, after), strict=True):
-            ax.imshow(pixels.mean(axis=-1), cmap="gray", vmin=0, vmax=255)  # so that colour means evidence alone
-            overlay = ax.imshow(evidence, extent=extent, alpha=0.65, interpolation="bilinear", **scale)
-        sentences.append(f"{title}: before {_strongest(before)}; after {_strongest(after)}")
-    for ax, name in zip(axes[0], ("image", "before fine-tuning", "after fine-tuning"), strict=True):
+        said = [f"known place: {_place(place, image)}"] if place else []
+        for ax, (name, evidence) in zip(row[1:], ((name, each[position]) for name, each in maps.items()), strict=True):
+            _contours(ax, np.asarray(evidence, dtype=float), np.shape(image))
+            said.append(f"{name} {_strongest(evidence)}")
+        sentences.append(f"{title}: {'; '.join(said)}")
+        for ax in row:
+            ax.imshow(_pixels(image))
+            for line_width, color in ((3.5, "white"), (1.5, "black")) if place else ():
+                box = {"edgecolor": color, "lw": line_width, "ls": "-" if color == "white" else "--"}
+                ax.add_patch(Rectangle(place[:2], *place[2:], fill=False, **box))
+    for ax, name in zip(axes[0], ("image", *maps), strict=True):
         ax.set_title(name)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
-    fig.colorbar(overlay, ax=axes, shrink=min(1.0, 1.6 / len(images)), label="evidence (logits)").solids.set_alpha(1)
-    style.show(fig, "Class-activation maps before and after fine-tuning. " + ". ".join(sentences) + ".")
+    style.show(fig, f"{what}, contours around what stands out. " + ". ".join(sentences) + ".")
+
+
+def _contours(ax: Axes, evidence: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Two lines around what stands out, in white and black so that they show on any picture."""
+    middle, highest = np.median(evidence), evidence.max()
+    if not highest > middle:
+        return
+    (rows, columns), (height, width) = evidence.shape, shape[:2]
+    padded = np.pad(evidence, 1, mode="edge")  # so that lines reach the border
+    down = (np.arange(-1, rows + 1) + 0.5) * height / rows
+    across = (np.arange(-1, columns + 1) + 0.5) * width / columns
+    levels = [middle + part * (highest - middle) for part in (1 / 3, 2 / 3)]
+    for line_widths, color in (((3.5, 4.5), "white"), ((1.3, 2.3), VERMILLION)):
+        ax.contour(across, down, padded, levels, colors=color, linewidths=line_widths)
+    ax.set(xlim=(0, width), ylim=(height, 0))
 
 
 def _check_lengths(**sequences: Sequence[Any]) -> None:
@@ -186,7 +211,13 @@ def _enlarge(ax: Axes, detail_ax: Axes, image: np.ndarray, side: int, place: tup
     detail_ax.imshow(_pixels(image)[top : top + side, left : left + side], interpolation="nearest")
 
 
+def _place(place: tuple[float, float, float, float], image: np.ndarray) -> str:
+    left, top, width, height = place
+    across, down = (left + width / 2) / np.shape(image)[1], (top + height / 2) / np.shape(image)[0]
+    return f"{100 * across:.0f} % from the left, {100 * down:.0f} % from the top"
+
+
 def _strongest(evidence: np.ndarray) -> str:
     row, column = np.unravel_index(np.argmax(evidence), np.shape(evidence))
     down, right = (row + 0.5) / len(evidence), (column + 0.5) / len(evidence[0])
-    return f"strongest ({np.max(evidence):.1f}) at {100 * right:.0f} % from the left, {100 * down:.0f} % from the top"
+    return f"strongest at {100 * right:.0f} % from the left, {100 * down:.0f} % from the top"

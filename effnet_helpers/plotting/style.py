@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
+COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 SERIES = tuple(zip((BLUE, VERMILLION, GREEN, "black", PURPLE, ORANGE), "osD^vX", strict=True))
 GREY = "0.45"
 STYLE = {

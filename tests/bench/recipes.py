@@ -439,22 +439,8 @@ def append(path: Path, run: Run) -> None:
 
 
 def compared(table: pd.DataFrame, candidate: str, other: str) -> pd.DataFrame:
-    """Differences of test accuracy between two candidates in points, by set: mean and 95 % interval over paired runs.
-
-    Returns:
-        DataFrame with a row for each set and for all, and the columns "runs", "points", "low", "high".
-    """
-    table = table.assign(test=table["test"].astype(float))
-    paired = table.pivot_table(index=["set", "split", "seed"], columns="candidate", values="test").dropna(
-        subset=[candidate, other]
-    )
-    points = 100 * (paired[candidate] - paired[other])
-    groups = [*points.groupby("set"), ("all", points)]
-    rows = []
-    for name, values in groups:
-        spread = 1.96 * values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-        rows.append((name, len(values), values.mean(), values.mean() - spread, values.mean() + spread))
-    return pd.DataFrame(rows, columns=["set", "runs", "points", "low", "high"]).set_index("set")
+    """`evaluation.paired_differences` of two candidates: a row for each set, and for all."""
+    return evaluation.paired_differences(table, [candidate], other).drop(columns="candidate").set_index("set")
 
 
 def _run(settings: Settings) -> Iterator[Line]:
