@@ -27,7 +27,7 @@ SCORED = 100
 """Labels of the published figure: 50 nominal images, 50 defective ones."""
 TO_BLOCK, STARTS = "block5a", 3
 """What was settled on development draws."""
-TRIED = {"block4a": 1, "block5a": 3, "block6a": 1}
+TRIED = {"block5a": 3, "block4a": 1, "block6a": 1}
 """How many starts of each block were compared there."""
 DEVELOPED_ON, MEASURED_ON = range(100, 105), range(10, 15)
 """Seeds of draws. The first version of this table was scored on 0 to 4, from all splits together."""
@@ -67,8 +67,8 @@ def _averaged(backbone: keras.Model, images: ImageDataset, strength: float = 0.0
 def _developed(backbone: keras.Model, images: ImageDataset, test: int, seed: int) -> Iterator[tuple]:
     """Blocks with one start each, then more starts of the chosen block, each scored by itself."""
     drawn = _draw(images, SCORED, test, seed, "val")
-    runtime.set_seed(seed)
     for block, starts in TRIED.items():
+        runtime.set_seed(seed)
         for start in range(1, starts + 1):
             report, loss = _by_region(backbone, drawn, seed, block, starts=1)
             yield f"region head, {block}, start {start}", seed, 1, loss, report
