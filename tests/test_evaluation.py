@@ -252,6 +252,20 @@ def test_taking_two_others_for_each_other_is_no_mistake_about_a_third():
     assert report.accuracy == 0.25
 
 
+def test_a_hit_is_counted_where_the_strongest_region_lies_at_the_place():
+    maps = np.zeros((3, 2, 4))
+    maps[0, 0, 1] = maps[1, 1, 3] = 5.0
+    at = [(16, 24), (16, 24), None]  # pixels; the second map points elsewhere, the third place is not known
+    assert evaluation.pointing_game(maps, at, image_size=64, tolerance=1) == (0.5, 1 / 8)
+    assert evaluation.pointing_game(1000 * maps - 7, at, image_size=64, tolerance=16) == (0.5, 3 / 8)
+
+
+@pytest.mark.parametrize("places", [[None], [], [(1, 1), (1, 1)]])
+def test_a_pointing_game_needs_known_places(places):
+    with pytest.raises(ValueError, match="places: expected"):
+        evaluation.pointing_game(np.zeros((1, 2, 2)), places, image_size=64, tolerance=1)
+
+
 # comparisons
 
 

@@ -67,7 +67,7 @@ FIGURES = {
             [NOISE, NOISE],
             {"before": [BEFORE, BEFORE], "after": [AFTER, AFTER]},
             ["flaw", "none"],
-            [(10, 20, 30, 40), None],
+            [(40, 25), None],
         ),
         [
             "flaw: known place: 10 % from the left, 16 % from the top; before strongest",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from effnet_helpers import records
 from effnet_helpers.runtime import keras
 
@@ -39,3 +41,43 @@ def class_activation_map(model: keras.Model, images: np.ndarray, class_index: in
     channel_weights = kernel[:, class_index] * gamma / np.sqrt(variance + norm.epsilon)
     features = keras.Model(model.inputs, model.get_layer("head_pool").input).predict(images, verbose=0)
     return (features @ channel_weights).astype(np.float32)
+
+
+def pointing_game(
+    maps: np.ndarray, places: Sequence[tuple[float, float] | None], image_size: int, tolerance: float
+) -> tuple[float, float]:
+    """Counts how often a map's strongest region lies at a known place, and how often a region drawn at random would.
+
+    It goes by the order of a map's values alone, so maps of networks with different scales compare (Zhang et al. 2016,
+    "Top-down Neural Attention by Excitation Backprop", https://arxiv.org/abs/1608.00507).
+
+    Args:
+        maps: Floats `(images, rows, columns)`.
+        places: Row and column in pixels for each image, found without the network; None where it is not known, and the
+            image does not count.
+        image_size: Side of the images in pixels.
+        tolerance: How far the centre of the strongest region may lie from the place, in pixels.
+
+    Returns:
+        Share of hits, and the share that guessing would have, both in [0, 1].
+
+    Raises:
+        ValueError: If no place is known, or there are not as many places as maps.
+
+    Example:
+        >>> maps = np.zeros((1, 4, 4))
+        >>> maps[0, 3, 3] = 1.0
+        >>> evaluation.pointing_game(maps, [(120, 120)], image_size=128, tolerance=10)
+        (1.0, 0.0625)
+    """
+    maps = np.asarray(maps)
+    records.expect(len(maps) == len(places), "places", len(places), f"one for each of {len(maps)} maps")
+    records.expect(any(place is not None for place in places), "places", "none", "at least one that is known")
+    down, across = ((np.arange(count) + 0.5) * image_size / count for count in maps.shape[1:])
+    hits, chances = [], []
+    for each, place in zip(maps, places, strict=True):
+        if place is not None:
+            is_near = np.hypot(down[:, np.newaxis] - place[0], across - place[1]) <= tolerance
+            hits.append(is_near.flat[np.argmax(each)])
+            chances.append(is_near.mean())
+    return float(np.mean(hits)), float(np.mean(chances))

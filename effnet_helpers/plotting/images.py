@@ -133,7 +133,7 @@ def activation_maps(
     images: Sequence[np.ndarray],
     maps: Mapping[str, Sequence[np.ndarray]],
     titles: Sequence[str],
-    places: Sequence[tuple[float, float, float, float] | None] | None = None,
+    places: Sequence[tuple[float, float] | None] | None = None,
     what: str = "Class-activation maps",
 ) -> None:
     """Draws where the evidence for a class lies, as contours over the pictures themselves, one column a network.
@@ -146,8 +146,8 @@ def activation_maps(
         maps: For each column's heading the floats `(rows, columns)` of each image, such as those of
             `evaluation.class_activation_map`.
         titles: One an image.
-        places: Where something is known to be, in pixels: left, top, width and height of a box an image, or None where
-            it is not known; drawn as a dashed box.
+        places: Where something is known to be: row and column in pixels for each image, or None where it is not known;
+            drawn as a dashed box around it.
         what: What the maps are; opens the alternative text.
     """
     _check_lengths(images=images, titles=titles, **maps)
@@ -165,9 +165,8 @@ def activation_maps(
         sentences.append(f"{title}: {'; '.join(said)}")
         for ax in row:
             ax.imshow(_pixels(image))
-            for line_width, color in ((3.5, "white"), (1.5, "black")) if place else ():
-                box = {"edgecolor": color, "lw": line_width, "ls": "-" if color == "white" else "--"}
-                ax.add_patch(Rectangle(place[:2], *place[2:], fill=False, **box))
+            if place:
+                _box(ax, place, 0.2 * np.shape(image)[0])
     for ax, name in zip(axes[0], ("image", *maps), strict=True):
         ax.set_title(name)
     for ax in axes.flat:
@@ -211,10 +210,15 @@ def _enlarge(ax: Axes, detail_ax: Axes, image: np.ndarray, side: int, place: tup
     detail_ax.imshow(_pixels(image)[top : top + side, left : left + side], interpolation="nearest")
 
 
-def _place(place: tuple[float, float, float, float], image: np.ndarray) -> str:
-    left, top, width, height = place
-    across, down = (left + width / 2) / np.shape(image)[1], (top + height / 2) / np.shape(image)[0]
-    return f"{100 * across:.0f} % from the left, {100 * down:.0f} % from the top"
+def _box(ax: Axes, place: tuple[float, float], side: float) -> None:
+    corner = place[1] - side / 2, place[0] - side / 2
+    ax.add_patch(Rectangle(corner, side, side, fill=False, edgecolor="white", lw=3.5))
+    ax.add_patch(Rectangle(corner, side, side, fill=False, edgecolor="black", lw=1.5, ls="--"))
+
+
+def _place(place: tuple[float, float], image: np.ndarray) -> str:
+    down, across = (100 * where / side for where, side in zip(place, np.shape(image), strict=False))
+    return f"{across:.0f} % from the left, {down:.0f} % from the top"
 
 
 def _strongest(evidence: np.ndarray) -> str:
