@@ -60,6 +60,41 @@ def expect(condition: bool, name: str, received: Any, expected: str) -> None:
         raise ValueError(f"{name}: expected {expected}. Received: {received!r}")
 
 
+def check(**ranges: tuple) -> None:
+    """Stops with one clear message at the first parameter that is out of its range: a lesson's one call of this kind.
+
+    Args:
+        **ranges: By a parameter's name `(value, least, most)`, where `None` leaves an end open. Ends that are all
+            written as whole numbers ask for a whole number and count as allowed: `(epochs, 1, None)`. An end with a
+            decimal point asks for any number and is itself excluded: `(learning_rate, 0.0, 1.0)` lies between the two,
+            `(dropout, 0, 1.0)` may be 0 but not 1. Or `(value, choices)`: one of these, or a list of some of them.
+
+    Raises:
+        ValueError: If a value does not fit; it says which, what was received and what would work.
+
+    Example:
+        >>> check(epochs=(3, 1, None), dropout=(0.0, 0, 1.0), resize_mode=("pad", ["crop", "pad", "squash"]))
+    """
+    for name, (value, *ends) in ranges.items():
+        if len(ends) == 1:
+            choices = list(ends[0])
+            chosen = value if isinstance(value, list) else [value]
+            nearest = "".join(did_you_mean(each, map(str, choices)) for each in map(str, chosen) if each not in choices)
+            expected = ("some" if isinstance(value, list) else "one") + f" of {', '.join(map(str, choices))}"
+            if not chosen or any(each not in choices for each in chosen):
+                raise ValueError(f"{name}: expected {expected}. Received: {value!r}.{nearest}")
+            continue
+        least, most = ends
+        is_whole = not any(isinstance(end, float) for end in ends)
+        kind = int if is_whole else int | float
+        fits = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+        fits = fits and (least is None or value > least or (value == least and isinstance(least, int)))
+        fits = fits and (most is None or value < most or (value == most and isinstance(most, int)))
+        words = [] if least is None else [f"{'above' if isinstance(least, float) else 'at least'} {least:g}"]
+        words += [] if most is None else [f"{'below' if isinstance(most, float) else 'at most'} {most:g}"]
+        expect(fits, name, value, " ".join(["a whole number" if is_whole else "a number", " and ".join(words)]).strip())
+
+
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Returns a sentence that names the known name nearest to a mistyped one, with a blank before it; else nothing.
 

@@ -12,6 +12,8 @@ import nbformat
 from nbformat import NotebookNode
 
 MAX_BYTES = 1_000_000
+MAX_PARAMETERS = 12
+MAX_CELLS = 44  # about forty, prose included
 TAUGHT_TAG = "shows:"  # a cell tagged `shows:effnet_helpers.models.add_head` holds that function as the package has it
 ANNOTATION = re.compile(r"(int|float|str|bool|Optional\[(int|float|str|bool)\]|list\[(int|float|str|bool)\])")
 # Folders in which people and CI machines keep their work; a web address or a relative path does not match.
@@ -56,6 +58,24 @@ def parameter_problems(notebook: NotebookNode) -> list[str]:
         return [f"{len(cells)} cells are tagged 'parameters', one code cell must be"]
     lines = [line for line in cells[0].source.splitlines() if line.strip() and not line.startswith("#")]
     return [f"parameter line {line!r}: {problem}" for line in lines if (problem := _parameter_line_problem(line))]
+
+
+def first_screen_problems(notebook: NotebookNode) -> list[str]:
+    """Checks that the lesson, not its machinery, comes first: few parameters, one call that validates, few cells."""
+    code = _code_cells(notebook)
+    at = next((number for number, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", [])), None)
+    if at is None or at + 1 == len(code):
+        return ["no code cell follows the parameters"]
+    problems = []
+    count = len([line for line in code[at].source.splitlines() if line.strip() and not line.startswith("#")])
+    if count > MAX_PARAMETERS:
+        problems.append(f"{count} parameters, {MAX_PARAMETERS} at most: the others become arguments of helpers")
+    called = re.findall(r"\brecords\.(check|expect)\(", code[at + 1].source)
+    if called != ["check"]:
+        problems.append(f"the cell after the parameters validates by one records.check(…), not {called or 'at all'}")
+    if len(notebook.cells) > MAX_CELLS:
+        problems.append(f"{len(notebook.cells)} cells, {MAX_CELLS} at most")
+    return problems
 
 
 def taught_problems(notebook: NotebookNode) -> list[str]:

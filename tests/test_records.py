@@ -1,5 +1,7 @@
 """Figures that lessons leave behind, conditions they insist on, and the nearest name to a mistyped one."""
 
+import re
+
 from effnet_helpers import records
 
 import numpy as np
@@ -10,6 +12,47 @@ def test_a_condition_that_does_not_hold_stops_with_one_sentence():
     records.expect(True, "epochs", 3, "a positive integer")
     with pytest.raises(ValueError, match=r"^epochs: expected a positive integer\. Received: 'three'$"):
         records.expect(False, "epochs", "three", "a positive integer")
+
+
+@pytest.mark.parametrize(
+    "range_",
+    [
+        (1, 1, None),
+        (7, None, 7),
+        (np.float64(0.5), 0.0, 1.0),
+        (0, 0, 1.0),
+        (0.9, 0, 1.0),
+        (-3.5, None, 0.0),
+        ("pad", ["crop", "pad"]),
+        (["pad", "crop"], ("crop", "pad")),
+        (None, [None, "class_weights"]),
+        (5, None, None),
+    ],
+)
+def test_a_parameter_in_its_range_passes(range_):
+    records.check(parameter=range_)
+
+
+@pytest.mark.parametrize(
+    ("range_", "message"),
+    [
+        ((0, 1, None), "a whole number at least 1. Received: 0"),
+        ((2.0, 1, None), "a whole number at least 1. Received: 2.0"),
+        ((True, 1, None), "a whole number at least 1. Received: True"),
+        ((None, 1, 8), "a whole number at least 1 and at most 8. Received: None"),
+        ((9, 1, 8), "a whole number at least 1 and at most 8. Received: 9"),
+        ((0.0, 0.0, 1.0), "a number above 0 and below 1. Received: 0.0"),
+        ((1.0, 0, 1.0), "a number at least 0 and below 1. Received: 1.0"),
+        ((float("nan"), 0.0, None), "a number above 0. Received: nan"),
+        (("0.1", 0.0, None), "a number above 0. Received: '0.1'"),
+        (("pda", ["crop", "pad"]), "one of crop, pad. Received: 'pda'. Did you mean 'pad'?"),
+        ((["pad", "litert"], ["crop", "pad"]), "some of crop, pad. Received: ['pad', 'litert']."),
+        (([], ["crop", "pad"]), "some of crop, pad. Received: []."),
+    ],
+)
+def test_a_parameter_out_of_its_range_is_named_with_what_would_work(range_, message):
+    with pytest.raises(ValueError, match=f"^second: expected {re.escape(message)}$"):
+        records.check(first=(1, 1, None), second=range_)
 
 
 @pytest.mark.parametrize(
