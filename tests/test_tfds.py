@@ -520,6 +520,19 @@ def test_without_network_one_message_says_what_to_do(place, monkeypatch):
     assert len(message.splitlines()) == 6
 
 
+def test_the_miniature_is_prepared_as_the_real_set_and_leaves_its_checksums_alone(place, capsys):
+    builder = tfds_prepare.import_tfds().builder("stanford_dogs", data_dir=place)
+    real = dict(builder.url_infos)
+    data.write_miniature_dogs(place, 2, 1)
+    assert dict(builder.url_infos) == real
+    assert capsys.readouterr().out == ""
+    builder = tfds_prepare.import_tfds().builder("stanford_dogs", data_dir=place)
+    assert {name: split.num_examples for name, split in builder.info.splits.items()} == {"train": 240, "test": 120}
+    records = list(builder.as_dataset("train").as_numpy_iterator())
+    assert {record["label"] for record in records} == set(range(120))
+    assert len({record["image"].shape for record in records}) > 5  # as in the real set
+
+
 def test_with_half_of_the_archives_and_no_network_the_others_are_named_at_once(place, monkeypatch):
     monkeypatch.setattr(machine, "why_unreachable", lambda url: "no network")
     with downloaded("stanford_dogs", place, mini_tfds.stanford_dogs_archives(1, 1)):

@@ -9,6 +9,7 @@ from effnet_helpers.data.dataset import ImageDataset
 from effnet_helpers.data.draws import draw_images, share_out_labels
 from effnet_helpers.data.listing import SPLITS, ImageFiles, Provenance
 from effnet_helpers.data.load import LeftOutWarning, load
+from effnet_helpers.data.miniature import write_miniature_dogs
 from effnet_helpers.data.photos import sample_photos
 from effnet_helpers.data.pipeline import decoded_images, from_arrays, images_per_second, resized_images
 from effnet_helpers.data.scan import list_pictures, printable, scan_file
