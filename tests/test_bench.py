@@ -400,8 +400,11 @@ def test_both_sides_augment_with_the_same_strengths():
 
 def test_the_committed_curve_is_the_one_that_was_scored():
     curve = evaluation.measured("few_labels")
-    scored = curve[(curve["method"] == "region head") & (curve["labels"] == few_labels.SCORED)]
-    assert sorted(scored["draw"]) == list(range(5))
+    scored = curve[(curve["scored_on"] == "test") & (curve["method"] == "region head")]
+    scored = scored[scored["labels"] == few_labels.SCORED]
+    assert sorted(scored["draw"]) == [*few_labels.MEASURED_ON]
+    developed = curve[curve["scored_on"] == "val"]
+    assert sorted(developed["draw"].unique()) == [*few_labels.DEVELOPED_ON]
     ours = next(record.ours for record in read_records(command.OUT) if "ViT-L/14" in record.what)
     assert float(ours) == pytest.approx(100 * (1 - scored["nominal_accuracy"].mean()), abs=0.01)
 
