@@ -148,15 +148,16 @@ records.expect(same, "what the helper opens", same, "the same variables as by ha
 
 # %% [markdown]
 # There is a trap in the plain way. Many examples call the backbone like a layer, and so put a model *into* a model.
-# Then `layers[-20:]` of the outer one finds the whole backbone as a single layer, and setting `trainable` on a model
-# sets it on everything inside, whatever was chosen there.
+# Then `layers[-20:]` of the outer one finds the whole backbone as a single layer. And setting `trainable` on a model
+# sets it on everything inside: freeze the backbone for a while, open it again, and what was chosen is gone.
 
 # %% tags=["nbval-check-output"]
 nested = keras.Sequential([plain, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)])
-print(f"the outer model lists {len(nested.layers)} layers; variables that train: {len(plain.trainable_variables)}")
-plain.trainable = True
-live = sum(layer.trainable for layer in plain.layers if isinstance(layer, keras.layers.BatchNormalization))
-print(f"after plain.trainable = True: {len(plain.trainable_variables)}, {live} batch normalizations among them")
+print(f"the outer model lists {len(nested.layers)} layers; variables of the backbone: {len(plain.trainable_variables)}")
+for choice in (False, True):
+    plain.trainable = choice
+    live = sum(layer.trainable for layer in plain.layers if isinstance(layer, keras.layers.BatchNormalization))
+    print(f"plain.trainable = {choice}: {len(plain.trainable_variables)}, {live} batch normalizations live")
 
 # %% [markdown]
 # So choose last, layer by layer, and then call `compile`: Keras builds its training step at the first `fit` after
