@@ -76,11 +76,19 @@ FIGURES = {
     ),
     "learning_curves": (
         lambda: plotting.learning_curves({"head": HISTORY, "short": {"accuracy": [0.7]}}),
-        ["head, 2 points: training 0.4 to 0.61, validation 0.3 to 0.52", "short, 1 points: training 0.7 to 0.7"],
+        [
+            "accuracy of head, 2 points: training 0.4 to 0.61, validation 0.3 to 0.52",
+            "accuracy of short, 1 points: training 0.7 to 0.7; loss of head",
+            "loss of head, 2 points: training 1 to 0.5, validation 1.1 to 0.7.",
+        ],
     ),
-    "learning_curves of loss": (
-        lambda: plotting.learning_curves({"head": HISTORY}, metric="loss"),
-        ["curves of loss", "validation 1.1 to 0.7"],
+    "learning_curves with marks": (
+        lambda: plotting.learning_curves({"head": HISTORY}, num_classes=3, kept=2),
+        ["guessing has a loss of 1.10; kept is epoch 2."],
+    ),
+    "learning_curves of nothing better": (
+        lambda: plotting.learning_curves({"tuned": {"val_loss": [1.5]}}, "step", num_classes=2, kept=0),
+        ["by step. loss of tuned, 1 points", "a loss of 0.69; kept is what it began with."],
     ),
     "confusion": (
         lambda: plotting.confusion(REPORT),
@@ -225,8 +233,7 @@ def test_curve_names_do_not_overlap(monkeypatch):
         plt.close(fig)
 
     monkeypatch.setattr(style, "show", measure)
-    same = {"accuracy": [0.1, 0.5], "val_accuracy": [0.1, 0.5]}
-    plotting.learning_curves(dict.fromkeys(("first", "second", "third"), same))
+    plotting.label_curve(pd.concat(DRAWS.assign(method=name) for name in ("first", "second", "third")), {})
     assert len(heights) == 3
     assert all(lower[1] <= upper[0] for lower, upper in itertools.pairwise(heights))
 
@@ -242,9 +249,9 @@ def test_a_figure_without_alternative_text_is_refused_and_closed(alt):
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: plotting.image_grid([NOISE], ["a", "b"]), r"images and titles: .*'images': 1, 'titles': 2"),
+        (lambda: plotting.image_grid([NOISE], ["a", "b"]), r"images and titles and places: .*'images': 1, 'titles': 2"),
         (lambda: plotting.image_grid([], []), "equal lengths above 0"),
-        (lambda: plotting.learning_curves({"head": {"auc": [1.0]}}), r"history of 'head': .*'val_accuracy'.*\['auc'\]"),
+        (lambda: plotting.learning_curves({"head": {"auc": [1]}}), r"history of 'head': .*accuracy or loss.*\['auc'\]"),
         (lambda: plotting.learning_curves({str(i): HISTORY for i in range(7)}), "expected 1 to 6. Received: 7"),
         (lambda: plotting.throughput({"decode": 0.0}), "rates above 0"),
         (lambda: plotting.schedule([]), "at least one step"),
@@ -264,7 +271,7 @@ def test_notebook_and_its_html_carry_the_alternative_text(run_cells):
     notebook = run_cells("from effnet_helpers import plotting", "plotting.throughput({'decode & resize': 1640.0})")
     assert notebook.cells[0].outputs == []
     [output] = notebook.cells[1].outputs
-    alt = "Images per second, stage by stage: decode & resize 1,640."
+    alt = "Images per second of the pipeline: decode & resize 1,640."
     assert output.metadata["image/png"]["alt"] == alt
     assert output.data["text/plain"] == alt
     # nbconvert's "lab" template leaves the alternative text out; "classic" writes it.

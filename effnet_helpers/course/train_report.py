@@ -146,12 +146,13 @@ def _figures(trained: Trained, test: evaluation.Report) -> dict[str, list[dict[s
     """Draws every figure; base64 and alternative text by where they belong."""
     fine = trained.fine
     every = fine.steps // len(fine.history["loss"])
+
+    def curves(name: str, fit: training.Fit, x_label: str = "epoch") -> None:
+        plotting.learning_curves({name: fit.history}, x_label, len(test.class_names), fit.best_epoch)
+
     drawn = {
-        "head": lambda: plotting.learning_curves({"head": trained.head.history}),
-        "fine": lambda: [
-            plotting.learning_curves({"fine-tuned": fine.history}, metric, f"validation, every {every} steps")
-            for metric in ("accuracy", "loss")
-        ],
+        "head": lambda: curves("head", trained.head),
+        "fine": lambda: curves("fine-tuned", fine, f"validation, every {every} steps"),
         "confusion": lambda: plotting.confusion(test),
         "recall": lambda: plotting.per_class_recall(test),
     }

@@ -16,44 +16,70 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+METRICS = ("accuracy", "loss")
+
 
 @styled
 def learning_curves(
-    histories: Mapping[str, Mapping[str, Sequence[float]]], metric: str = "accuracy", x_label: str = "epoch"
+    histories: Mapping[str, Mapping[str, Sequence[float]]],
+    x_label: str = "epoch",
+    num_classes: int | None = None,
+    kept: int | None = None,
 ) -> None:
-    """Draws a metric over the epochs of one or more runs: training dashed, validation solid.
+    """Draws accuracy and, beside it, loss over the epochs of one or more runs: training dashed, validation solid.
 
     Args:
-        histories: For each run's name its history as Keras keeps it, `{"accuracy": […], "val_accuracy": […], …}`.
-        metric: `"accuracy"`, `"loss"`, …
+        histories: For each run's name its history as Keras keeps it, `{"accuracy": […], "val_accuracy": […], …}`. A
+            metric that no run has is left out.
         x_label: What one entry of a history stands for, if not a pass over the data.
+        num_classes: If given, the loss of guessing, its logarithm, is drawn: above it a network is worse than guessing.
+        kept: Epoch whose weights were kept, counted from 1, to be marked; 0 means those that training began from.
 
     Raises:
-        ValueError: If a run has neither the metric nor its validation twin.
+        ValueError: If a run has neither metric, or there are more than six.
     """
-    runs = {name: _curves(name, history, metric) for name, history in histories.items()}
-    records.expect(0 < len(runs) <= len(SERIES), "number of runs in one figure", len(runs), f"1 to {len(SERIES)}")
-    fig, ax = plt.subplots(figsize=(7.5, 3.6))
-    ends, sentences, drawn = [], [], set()
-    for (color, marker), (name, curves) in zip(SERIES, runs.items(), strict=False):
-        for split, values in curves.items():
-            line, fill, width = ("-", color, 2.0) if split == "validation" else ("--", "white", 1.3)
-            look = {"color": color, "lw": width, "marker": marker, "mfc": fill}
-            ax.plot(range(1, len(values) + 1), values, line, markevery=max(1, len(values) // 12), **look)
-        ends.append((name, len(values), values[-1], color))
-        drawn.update(curves)
-        said = ", ".join(f"{split} {values[0]:.3g} to {values[-1]:.3g}" for split, values in curves.items())
-        sentences.append(f"{name}, {len(values)} points: {said}")
-    longest = max(epoch for _, epoch, _, _ in ends)
-    ax.set_xlim(1 - 0.3 - 0.02 * longest, longest + 0.3 + 0.02 * longest)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    _label_ends(ax, ends)
-    ax.set(xlabel=x_label, ylabel=metric)
-    ax.grid(axis="y")
+    records.expect(0 < len(histories) <= len(SERIES), "number of runs in one figure", len(histories), "1 to 6")
+    panels = {metric: {name: _curves(history, metric) for name, history in histories.items()} for metric in METRICS}
+    panels = {metric: runs for metric, runs in panels.items() if any(runs.values())}
+    for name, history in histories.items():
+        known = any(runs[name] for runs in panels.values())
+        records.expect(known, f"history of {name!r}", sorted(history), f"values of {' or '.join(METRICS)}")
+    fig, axes = plt.subplots(1, len(panels), figsize=(9 if len(panels) > 1 else 6, 3.4), squeeze=False)
+    sentences, drawn = [], set()
+    for ax, (metric, runs) in zip(axes[0], panels.items(), strict=True):
+        longest = 1
+        for (color, marker), (name, curves) in zip(SERIES, runs.items(), strict=False):
+            for split, values in curves.items():
+                line, fill, width = ("-", color, 2.0) if split == "validation" else ("--", "white", 1.3)
+                look = {"color": color, "lw": width, "marker": marker, "mfc": fill}
+                ax.plot(range(1, len(values) + 1), values, line, markevery=max(1, len(values) // 12), **look)
+                longest = max(longest, len(values))
+            drawn.update(curves)
+            said = ", ".join(f"{split} {values[0]:.3g} to {values[-1]:.3g}" for split, values in curves.items())
+            sentences += [f"{metric} of {name}, {len(values)} points: {said}"] if curves else []
+        ax.set_xlim((0 if kept == 0 else 1) - 0.3 - 0.02 * longest, longest + 0.3 + 0.02 * longest)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        ax.set(xlabel=x_label, ylabel=metric)
+        ax.grid(axis="y")
+        if metric == "loss":
+            ax.set_ylim(0, None)
+        if metric == "loss" and num_classes:
+            guess = math.log(num_classes)
+            ax.axhline(guess, color="black", ls="-.", lw=1.2)
+            ax.annotate("guessing", (1.02, guess), xycoords=("axes fraction", "data"), va="center")
+        if kept is not None:
+            side = {"ha": "center" if kept else "left", "va": "bottom"}
+            ax.axvline(kept, color="black", ls=":", lw=1.5)
+            ax.annotate("kept" if kept else "kept: as it began", (kept, 1), xycoords=("data", "axes fraction"), **side)
+    named = zip(SERIES, histories, strict=False)
+    keys = [Line2D([], [], color=color, marker=marker, label=name) for (color, marker), name in named]
     styles = [look for look in (("-", GREY, "validation"), ("--", "white", "training")) if look[2] in drawn]
-    keys = [Line2D([], [], color=GREY, marker="o", ls=line, mfc=fill, label=split) for line, fill, split in styles]
-    fig.legend(handles=keys, loc="outside upper left", ncols=2, handlelength=3)
-    style.show(fig, f"Learning curves of {metric} by {x_label}. " + "; ".join(sentences) + ".")
+    look = {"color": GREY, "marker": ".", "ms": 9}
+    keys += [Line2D([], [], ls=line, mfc=fill, label=split, **look) for line, fill, split in styles]
+    fig.legend(handles=keys, loc="outside upper left", ncols=4, handlelength=3)
+    sentences += [f"guessing has a loss of {math.log(num_classes):.2f}"] if num_classes and "loss" in panels else []
+    sentences += [f"kept is {x_label} {kept}" if kept else "kept is what it began with"] if kept is not None else []
+    style.show(fig, f"Learning curves by {x_label}. " + "; ".join(sentences) + ".")
 
 
 @styled
@@ -233,12 +259,10 @@ def paired_differences(table: pd.DataFrame, unit: str = "points of test accuracy
     style.show(fig, f"Differences in {unit}, compared with {base}, over paired runs: " + "; ".join(sentences) + ".")
 
 
-def _curves(name: str, history: Mapping[str, Sequence[float]], metric: str) -> dict[str, Sequence[float]]:
-    """Picks a metric's two curves out of a history, or the one that is there."""
+def _curves(history: Mapping[str, Sequence[float]], metric: str) -> dict[str, Sequence[float]]:
+    """Picks a metric's curves out of a history: both, the one that is there, or none."""
     keys = {"training": metric, "validation": f"val_{metric}"}
-    curves = {split: history[key] for split, key in keys.items() if len(history.get(key, ()))}
-    records.expect(bool(curves), f"history of {name!r}", sorted(history), f"values of {metric!r} or 'val_{metric}'")
-    return curves
+    return {split: history[key] for split, key in keys.items() if len(history.get(key, ()))}
 
 
 def _label_ends(ax: Axes, ends: Sequence[tuple[str, int, float, str]]) -> None:
