@@ -51,16 +51,14 @@ save_to: Optional[str] = None  # path of a .keras file to keep the model in, for
 seed: int = 0  # for the head, order of images and dropout
 
 # %%
-records.expect(isinstance(steps, int) and steps >= 1, "steps", steps, "a whole number from 1 up")
+batch_size = training.use_device()
+runtime.set_seed(seed)
+backbone = models.build_backbone(variant, image_size=image_size)
+records.check(steps=(steps, 1, None), from_block=(from_block, [None, *block_names(backbone)[1:]]))
 if save_to:
     models.check_save_path(save_to)
-batch_size = training.use_device(0)
-runtime.set_seed(seed)
 options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed, "group_by": group_by}
 images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
-backbone = models.build_backbone(variant, image_size=image_size)
-known = block_names(backbone)[1:]
-records.expect(from_block in [None, *known], "from_block", from_block, f"None, or one of {', '.join(known)}")
 
 # %% [markdown]
 # The default images are *simulated* textile: nominal, shifted as a whole, or with a small local flaw.

@@ -52,15 +52,13 @@ split_seed: int = 0  # another seed gives another split
 seed: int = 0  # of the draw, and of random weights
 
 # %%
-for name, value in (("labels", labels), ("starts", starts)):
-    records.expect(isinstance(value, int) and value >= 1, name, value, "a whole number from 1 up")
-training.use_device(0)
+training.use_device()
 runtime.set_seed(seed)
+backbone = models.build_backbone(variant, image_size=image_size)
+blocks = models.block_names(backbone)[1:]
+records.check(labels=(labels, 1, None), starts=(starts, 1, None), to_block=(to_block, blocks))
 options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed, "group_by": group_by}
 images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
-backbone = models.build_backbone(variant, image_size=image_size)
-known = models.block_names(backbone)[1:]
-records.expect(to_block in known, "to_block", to_block, f"one of {', '.join(known)}")
 
 # %% [markdown]
 # The default images are *simulated* textile: nominal, shifted as a whole, or with a small local flaw. Notebook 05 used
