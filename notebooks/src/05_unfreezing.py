@@ -236,11 +236,14 @@ history = tail.fit(
 ).history
 
 # %% [markdown]
-# How it went, an epoch being the stretch between two validations, and where it ended beside where it began:
+# How it went (what Keras calls an epoch is the stretch between two validations here), and where it ended beside where it
+# began. The horizontal line is the loss of guessing; more about it just below.
 
 # %%
 kept = f"of validation {keep_best.best_epoch}" if keep_best.best_epoch else "of the head, than which none was better,"
 print(f"The weights {kept} are in the model now.")
+drawn = {"x_label": "validation", "num_classes": images.num_classes}
+plotting.learning_curves({"fine-tuned": history}, **drawn, kept=keep_best.best_epoch)
 report = evaluation.evaluate(model, images, "val")
 records.record("val_accuracy", report.accuracy)
 print(f"head alone:  {head_report}")
@@ -261,7 +264,7 @@ model.set_weights(fitted_weights)
 tail.compile(keras.optimizers.Adam(schedule), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 train = parts["train"].batches(batch_size, shuffle=True, **order, seed=seed)
 lagging = tail.fit(train.repeat(), validation_data=val, epochs=min(4, math.ceil(steps / every)), **length).history
-plotting.learning_curves({"fresh statistics": history, "running averages": lagging})
+plotting.learning_curves({"fresh statistics": history, "running averages": lagging}, **drawn)
 
 # %% [markdown]
 # Does this network not learn? Look at its training accuracy, which rises as in the first run. While it trains, batch
