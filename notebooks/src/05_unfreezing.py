@@ -236,8 +236,8 @@ history = tail.fit(
 ).history
 
 # %% [markdown]
-# How it went (what Keras calls an epoch is the stretch between two validations here), and where it ended beside where it
-# began. The horizontal line is the loss of guessing; more about it just below.
+# How it went (what Keras calls an epoch is the stretch between two validations here), and where it ended beside where
+# it began. The horizontal line is the loss of guessing; more about it just below.
 
 # %%
 kept = f"of validation {keep_best.best_epoch}" if keep_best.best_epoch else "of the head, than which none was better,"
