@@ -9,8 +9,6 @@ from effnet_helpers.plotting.style import BLUE, GREY, ORANGE, SERIES, SKY, VERMI
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator
 
 BARS = ((BLUE, ""), (SKY, "//"), (ORANGE, ".."))
@@ -149,19 +147,28 @@ def serving(table: pd.DataFrame) -> None:
     """
     values = table[["milliseconds", "megabytes"]]
     records.expect(len(table) > 0 and bool((values > 0).all(axis=None)), "table", values.to_dict(), "rows above 0")
-    known = dict(zip(("float32", "float16", "int8"), BARS, strict=True))
-    looks = {precision: known.get(precision, (GREY, "\\\\")) for precision in table["precision"]}
-    colors, hatches = zip(*table["precision"].map(looks), strict=True)
+    known = dict(zip(("float32", "float16", "int8"), SERIES, strict=False))
+    looks = {precision: known.get(precision, (GREY, "X")) for precision in table["precision"]}
     height = 1.3 + 0.38 * len(table)
     fig, axes = plt.subplots(1, 2, figsize=(9, height), sharey=True, width_ratios=(3, 2))
     for ax, column, label in zip(axes, values, ("milliseconds an image", "megabytes on disk"), strict=True):
-        bars = ax.barh(range(len(table)), values[column], 0.7, color=colors, hatch=hatches, edgecolor="white")
-        ax.bar_label(bars, fmt="{:.3g}", padding=3)
-        _scale_to_bars(ax, values[column], label)
+        for precision, (color, marker) in looks.items():
+            places = np.flatnonzero(table["precision"] == precision)
+            ax.plot(values[column].iloc[places], places, marker, color=color, ms=9, label=precision)
+        for place, value in enumerate(values[column]):
+            ax.annotate(f"{value:.3g}", (value, place), (9, 0), textcoords="offset points", va="center")
+        if values[column].max() > 20 * values[column].min():
+            ax.set(xscale="log", xlim=(values[column].min() / 2, 3 * values[column].max()))
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.set_xlabel(f"{label} (logarithmic)")
+        else:
+            ax.set(xlim=(0, 1.2 * values[column].max()), xlabel=label)
+        ax.xaxis.set_major_formatter("{x:,g}")
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.grid()
     axes[0].set_yticks(range(len(table)), table.index)
     axes[0].set_ylim(len(table) - 0.5, -0.5)
-    keys = [Patch(fc=color, hatch=hatch, ec="white", label=name) for name, (color, hatch) in looks.items()]
-    fig.legend(handles=keys, loc="outside upper left", ncols=len(keys))
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(looks))
     said = [f"{name} {row.milliseconds:.3g} ms and {row.megabytes:.3g} MB" for name, row in table.iterrows()]
     style.show(fig, f"Time for one image and size of the file: {'; '.join(said)}.")
 
@@ -198,13 +205,3 @@ def growth(table: pd.DataFrame) -> None:
     for ax in axes.flat:
         ax.grid(axis="y")
     style.show(fig, f"Cost of running a network over images, by {'; by '.join(sentences)}.")
-
-
-def _scale_to_bars(ax: Axes, values: pd.Series, label: str) -> None:
-    """Labels and scales the axis along horizontal bars, logarithmically where they differ more than 20 times."""
-    if values.max() > 20 * values.min():
-        ax.set(xscale="log", xlim=(values.min() / 3, 3 * values.max()), xlabel=f"{label} (logarithmic)")
-    else:
-        ax.set(xlim=(0, 1.2 * values.max()), xlabel=label)
-    ax.xaxis.set_major_formatter("{x:,g}")
-    ax.xaxis.set_minor_locator(NullLocator())

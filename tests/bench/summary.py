@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from effnet_helpers.plotting import style
-from effnet_helpers.plotting.style import BLUE, VERMILLION
+from effnet_helpers.plotting.style import BLUE, GREY, VERMILLION
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -58,11 +58,16 @@ def chart(records: Sequence[Record], path: Path) -> None:
     targets = [_times(record.target.strip("≥≤ ×"), record) for record in rows]
     fig, ax = plt.subplots(figsize=(9, 1 + 0.5 * len(rows)))
     places = range(len(rows))
-    ax.barh(places, [value - 1 for value in times], left=1, height=0.62, color=BLUE)
-    ax.plot(targets, places, "D", color=VERMILLION, mec="white", ms=9, ls="", label="target")
+    ax.hlines(places, times, targets, color=GREY, lw=1.2, ls=":", zorder=1)
+    ax.plot(targets, places, "|", color=VERMILLION, ms=18, mew=3, label="target")
+    for kind, fill in (("met", BLUE), ("missed", "white")):
+        of_kind = [place for place in places if (rows[place].met == "yes") == (kind == "met")]
+        look = {"color": BLUE, "mfc": fill, "mew": 2, "ms": 9, "label": kind}
+        ax.plot([times[place] for place in of_kind], of_kind, "o", **look)
     for place, value, target in zip(places, times, targets, strict=True):
-        ax.text(max(value, target, 1) * 1.25, place, f"{value:.3g} ×", va="center")
+        ax.text(max(value, target, 1) * 1.2, place, f"{value:.3g} ×", va="center")
     ax.axvline(1, color="black", lw=1)
+    ax.grid(axis="y")
     ax.set_xscale("log")
     least, most = min(0.5, *(0.8 * value for value in times)), 3 * max(times)
     ticks = [tick for tick in (0.1, 0.3, 1, 3, 10, 30, 100) if least <= tick <= most]
@@ -74,7 +79,7 @@ def chart(records: Sequence[Record], path: Path) -> None:
         ylim=(len(rows) - 0.5, -0.5),
         xlabel="their cost / ours (logarithmic): further right is better",
     )
-    fig.legend(loc="outside upper right", frameon=False)
+    fig.legend(loc="outside upper right", ncols=3)
     said = (
         f"{r.what}: {value:.3g} times, target {target:.3g}"
         for r, value, target in zip(rows, times, targets, strict=True)
