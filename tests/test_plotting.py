@@ -116,6 +116,20 @@ FIGURES = {
         plotting.block_diagram,
         ["24 channels are expanded to 144", "144 → 6 → 144 numbers", "ReLU6 in place of swish"],
     ),
+    "pixel_values": (
+        lambda: plotting.pixel_values(np.arange(120.0).reshape(10, 12), (2, 3), side=2),
+        ["10 × 12 pixels", "row 2, column 3", "row by row: 27 28; 39 40."],
+    ),
+    "functions": (
+        lambda: plotting.functions({"ReLU": [0.0, 0.0, 8.0], "ReLU6": [0.0, 0.0, 6.0]}, [-8, 0, 8]),
+        ["what goes in from -8 to 8: ReLU 0 to 8; ReLU6 0 to 6"],
+    ),
+    "descent": (
+        lambda: plotting.descent(
+            np.add.outer([0.0, 4.0], [1.0, 0.0, 9.0]), [-1, 0, 3], [0, 2], {"slow": np.array([[3, 2], [1, 0.5]])}
+        ),
+        ["lowest, 0.00, at (0.00, 0.00)", "slow, 1 steps: (3.00, 2.00) to (1.00, 0.50)"],
+    ),
     "accuracy_versus_cost": (
         lambda: plotting.accuracy_versus_cost(COSTS),
         ["EfficientNet: B0 77.1 % at 0.39, B1 79.1 % at 0.7; ResNet: ResNet-50 76 % at 4.1"],
@@ -255,6 +269,10 @@ def test_a_figure_without_alternative_text_is_refused_and_closed(alt):
         (lambda: plotting.learning_curves({str(i): HISTORY for i in range(7)}), "expected 1 to 6. Received: 7"),
         (lambda: plotting.throughput({"decode": 0.0}), "rates above 0"),
         (lambda: plotting.schedule([]), "at least one step"),
+        (lambda: plotting.pixel_values(NOISE[..., 0], (246, 0)), r"a square of 1 to 12 inside \(250, 250\)"),
+        (lambda: plotting.functions({}, [0.0]), "number of functions: expected 1 to 6"),
+        (lambda: plotting.functions({"ReLU": [0.0]}, [0.0, 1.0]), r"number of values: .*2 each.*{'ReLU': 1}"),
+        (lambda: plotting.descent(np.eye(2), [0], [0, 1], {"a": np.eye(2)}), r"shape of losses: expected \(2, 1\)"),
         (lambda: plotting.accuracy_versus_cost(COSTS[:0]), "families: expected 1 to 6 of them"),
         (lambda: plotting.block_diagram(channels=144), "sizes of the block: .*expanded above channels"),
         (lambda: plotting.growth(GROWTH[:3]), "variant: expected two values or more"),

@@ -60,6 +60,7 @@ def image_grid(
     heading: str = "Images",
     detail: int | None = None,
     places: Sequence[tuple[int, int]] | None = None,
+    widest: float = 2.0,
 ) -> None:
     """Shows images in rows, each under its title.
 
@@ -70,8 +71,9 @@ def image_grid(
         heading: What the images are; it stands above them and opens the alternative text.
         detail: Side in pixels of the square to repeat enlarged below each image, pixel by pixel.
         places: The row and column around which it lies, one pair an image, and a circle marks it; else the centre.
+        widest: Inches an image takes at most, for few images that deserve a closer look.
     """
-    style.show(*_image_grid(images, titles, columns, heading, detail, places))
+    style.show(*_image_grid(images, titles, columns, heading, detail, places, widest))
 
 
 @styled
@@ -101,13 +103,14 @@ def _image_grid(
     heading: str,
     detail: int | None = None,
     places: Sequence[tuple[int, int]] | None = None,
+    widest: float = 2.0,
 ) -> tuple[Figure, str]:
     middles = [(np.shape(image)[0] // 2, np.shape(image)[1] // 2) for image in images]
     _check_lengths(images=images, titles=titles, places=middles if places is None else places)
     columns = min(columns, len(images))
     rows_an_image = 1 if detail is None else 2
     rows = rows_an_image * math.ceil(len(images) / columns)
-    side = min(2.0, 8 / columns)
+    side = min(widest, 8 / columns)
     tallest = max(np.shape(image)[0] / np.shape(image)[1] for image in images)
     title_height = 0.17 * max(1 + title.count("\n") for title in titles) / rows_an_image
     height = (side * min(tallest, 1.5) + title_height) * rows + 0.35
