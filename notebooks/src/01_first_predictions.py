@@ -7,15 +7,17 @@
 #
 # - what EfficientNet is, and why it mattered
 # - how to classify a photograph with weights learned on ImageNet, and how to read the answer
+# - how to build EfficientNetB0 in plain Keras, with its top and without
 # - why pixels stay in [0, 255], and what dividing them by 255 does
-# - what `include_top=False` leaves: features that any classifier can build on
-# - how to try it on a photograph of your own
+# - what features are, and what they ignore
 #
 # | | |
 # |---|---|
-# | before you start | some Python; take a neural network as a function with many adjustable numbers |
-# | takes | less than a minute and about 1 GB of memory on two CPU cores |
+# | before you start | some Python, and [00 · Primer](00_primer.ipynb) if convolution and softmax are new to you |
+# | takes | 20 minutes to read, 10 to practise; it runs in half a minute on two CPU cores, with 1.5 GB of memory |
 # | downloads | nothing: photographs and the Lite weights came with the installation; B0–B7 fetch their weights once |
+#
+# Words in [links to the glossary](../docs/glossary.md) are explained there.
 
 # %% [markdown]
 # The course's own package comes first: it starts TensorFlow without its start-up messages. The last line asks whether
@@ -31,6 +33,7 @@ from effnet_helpers.data import sample_photos
 from effnet_helpers.preprocessing import load_image
 from effnet_helpers.variants import get_variant
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -45,14 +48,14 @@ print(machine.check_computer())
 variant: str = "Lite0"  # which EfficientNet, Lite0 to Lite2 work offline, B0 to B7 download once
 photo: Optional[str] = None  # path of a photograph of yours, shown after the seven that come along
 top: int = 5  # how many of the most probable classes to show
-seed: int = 0  # for everything drawn at random
+seed: int = 0  # for the random weights of the networks that need none better
 
 # %% [markdown]
 # A wrong value should fail here, with one sentence, rather than in the middle of the page.
 
 # %%
+records.check(top=(top, 1, 10))
 facts = get_variant(variant)
-records.expect(isinstance(top, int) and 1 <= top <= 10, "top", top, "a whole number from 1 to 10")
 runtime.set_seed(seed)
 photos = sample_photos() | ({"your photo": photo} if photo else {})
 originals = [load_image(path) for path in photos.values()]
@@ -62,18 +65,23 @@ originals = [load_image(path) for path in photos.values()]
 #
 # Until 2019 people made convolutional networks more accurate in one of three ways: more layers, more channels, or
 # larger images. Tan and Le asked what happens if all three grow together, in a fixed proportion. They called that
-# *compound scaling*, and the result EfficientNet ([arXiv 1905.11946](https://arxiv.org/abs/1905.11946)): eight
-# networks, B0 to B7, each more accurate and more expensive than the one before, and each much cheaper than the
-# networks of the same accuracy at the time.
+# [compound scaling](../docs/glossary.md#compound-scaling), and the result EfficientNet
+# ([arXiv 1905.11946](https://arxiv.org/abs/1905.11946)): eight networks, B0 to B7, each more accurate and more
+# expensive than the one before.
 #
-# The smallest one, B0, was not drawn by hand. A search tried thousands of arrangements of one building block and kept
-# the one with the best balance of accuracy and cost. The same group had done this a year earlier for phones, and
-# called that network *MnasNet*; B0 is its somewhat larger sibling. The building block is the *inverted residual* of
-# MobileNetV2: widen the channels, filter each channel by itself, narrow them again, add the input back.
+# Why it mattered fits into two rows of that paper's table 2. ResNet-50, the workhorse of the time, is right on 76.0 %
+# of ImageNet's validation photographs and takes 4.1 billion multiplications for each. EfficientNet-B0 is right on
+# 77.1 % and takes 0.39 billion. Lesson 02 draws the whole comparison.
 #
-# The *Lite* variants are the same idea with the parts left out that phones and microcontrollers dislike. This course
-# runs on them by default for a plain reason: their ImageNet weights can be installed like any other package, so
-# everything here works without a network. Notebook 02 compares the whole family.
+# B0, the smallest, was not drawn by hand. A search tried many arrangements of one building block, and kept the one
+# with the best balance of accuracy and multiplications. The same group had done this a year earlier for phones, and
+# called that network *MnasNet*; B0 is its somewhat larger sibling. The block, which lesson 02 draws, is the
+# [inverted residual](../docs/glossary.md#inverted-residual) of MobileNetV2: widen the channels, filter each by itself,
+# narrow them again, add the input.
+#
+# The [Lite](../docs/glossary.md#lite) variants leave out the parts that phones and microcontrollers dislike. This
+# course runs on them by default for a plain reason: their ImageNet weights can be installed like any other package, so
+# everything here works without a network. B0 needs one download, once; everything on this page is the same for it.
 
 # %%
 model = models.build_imagenet_classifier(variant)
@@ -81,8 +89,9 @@ print(f"EfficientNet-{facts.name}: {model.count_params():,} parameters")
 print(f"takes {model.input_shape[1:]}, a square in red, green and blue; gives {model.output_shape[1]:,} numbers")
 
 # %% [markdown]
-# Each of these numbers is the probability of one class of ImageNet: a thousand kinds of animals, plants, vehicles,
-# food and household objects, learned from more than a million labelled photographs.
+# Each of the thousand numbers is the probability of one class of
+# [ImageNet](../docs/glossary.md#imagenet): kinds of animals, plants, vehicles, food and household objects. The
+# parameters were learned from 1.28 million photographs labelled with these classes.
 #
 # ## Seven photographs
 #
@@ -94,7 +103,7 @@ plotting.image_grid(originals, list(photos), columns=4, heading="The photographs
 # %% [markdown]
 # The network takes squares of one size. `load_image` does what the authors did when they measured their accuracy: cut
 # the central square, with a small margin, and bring it to the network's size. The pixels remain numbers from 0 to
-# 255.
+# 255. The photographs together are one array with four axes: photograph, row, column, colour.
 
 # %%
 images = np.stack([load_image(path, facts.resolution) for path in photos.values()])
@@ -113,34 +122,74 @@ plotting.photos_with_predictions(list(images), list(photos), predictions)
 # %% [markdown]
 # Read such bars with three things in mind.
 #
-# - **It can only answer with what it knows.** There is no class for a person. Given one, the network names the
-#   clothes.
-# - **The bars add up to 1 over all classes**, so several fitting names share the probability between them, as the
+# - **It can only answer with what it knows.** Three of the thousand classes are for people: *groom*, *scuba diver* and
+#   *ballplayer* ([arXiv 2103.06191](https://arxiv.org/abs/2103.06191)). A portrait of Grace Hopper, admiral and
+#   inventor of compilers, is none of them, and so the bars name what she wears, rightly or wrongly.
+# - **The probabilities of all thousand classes add up to 1**, so several fitting names share it between them, as the
 #   kinds of cat do here.
-# - **A long bar is not a guarantee.** It says how strongly this image resembles what the network learned under that
-#   name, and nothing about whether the image was of any kind it knows.
+# - **A long bar is not a guarantee.** It says how much better this class fits than the 999 others, and nothing about
+#   whether any of them fits. Lesson 08 shows what to do about that.
 #
-# The names alone, which should come out the same on every machine:
+# The names alone, which should come out the same on every machine. The number is the class's entry in WordNet, the
+# dictionary that ImageNet took its classes from; it is there because names repeat (a *crane* is a bird or a machine).
 
 # %% tags=["nbval-check-output"]
 for name, best in zip(photos, predictions, strict=True):
     print(f"{name}: {best[0].class_name} ({best[0].wordnet_id})")
 
 # %% [markdown]
-# ## Pixels stay in [0, 255]
+# ## EfficientNetB0 in plain Keras
 #
-# Many networks want their input divided by 255. EfficientNet in Keras does its own scaling, in its first layers. You
-# can see it there:
+# So far a helper of this course has built the network, since it knows thirteen variants where Keras knows eight. You
+# should be able to do without it. `keras.applications.EfficientNetB0` is the network with its weights:
+# `weights="imagenet"`, the default, downloads them, and `weights=None` leaves random numbers, which is enough to look
+# at it. `include_top=False` leaves out the last layers, the [top](../docs/glossary.md#top).
 
-# %%
-for layer in model.layers[:4]:
-    settings = {key: value for key, value in layer.get_config().items() if key in ("scale", "offset")}
-    print(f"{layer.name}: {type(layer).__name__} {settings or ''}")
+# %% tags=["nbval-check-output"]
+b0 = keras.applications.EfficientNetB0(weights=None)
+without_top = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=(224, 224, 3))
+for network in (b0, without_top):
+    shapes = f"{network.input_shape[1:]} → {network.output_shape[1:]}"
+    print(f"{shapes}, {len(network.layers)} layers, {network.count_params():,} parameters")
 
 # %% [markdown]
-# Dividing first scales twice. Nothing crashes; the network simply sees an almost black picture. This is the commonest
-# mistake with EfficientNet, so models of this course say something when it happens. (In a notebook a warning appears
-# in red; here it is caught and printed.)
+# Is that what the helper builds? Compare kind, output shape and weight shapes of every layer. Then give both networks
+# the same weights, and the same photograph.
+
+
+# %%
+def described(network):
+    return [(type(layer).__name__, layer.output.shape, [w.shape for w in layer.weights]) for layer in network.layers]
+
+
+ours = models.build_imagenet_classifier("B0", weights=None)
+ours.set_weights(b0.get_weights())
+cat_224 = load_image(photos["cat"], 224)[None]
+apart = float(np.abs(ours.predict(cat_224, verbose=0) - b0.predict(cat_224, verbose=0)).max())
+records.expect(described(ours) == described(b0) and apart < 1e-6, "the helper's B0", apart, "Keras' own B0")
+print(f"{len(b0.layers)} layers, all of the same kind and shape; largest difference of the answers: {apart:.0e}")
+
+# %% [markdown]
+# ## Pixels stay in [0, 255]
+#
+# Many networks want their input divided by 255. EfficientNet in Keras does its own scaling, in its first layers. Here
+# they are:
+
+# %% tags=["nbval-check-output"]
+for layer in b0.layers[:4]:
+    settings = {key: value for key, value in layer.get_config().items() if key in ("scale", "offset")}
+    print(f"{type(layer).__name__} {settings or ''}")
+
+# %% [markdown]
+# `Rescaling` multiplies by 1/255, and `Normalization` subtracts a mean from each colour and divides by a standard
+# deviation, which come with the weights. Only then does the first convolution see the picture. (With
+# `weights="imagenet"` Keras adds a second `Rescaling`, which makes up for a quirk of the original. It is missing if the
+# same weights are loaded from a file: [issue 49930](https://github.com/tensorflow/tensorflow/issues/49930). The helper
+# puts it in either way.) The Lite variants scale in a single layer, (pixel − 127) / 128.
+#
+# Dividing first scales twice. Nothing crashes; the network simply sees an almost black picture. The mistake is common,
+# so models of this course say something when it happens. (In a notebook a warning appears in red; here it is caught
+# and printed.)
 
 # %%
 with warnings.catch_warnings(record=True) as caught:
@@ -163,9 +212,10 @@ pd.DataFrame(
 #
 # ## Without the top: features
 #
-# The last layer, the *top*, is made for ImageNet's thousand classes. Leave it out (`include_top=False` in Keras) and
-# the network ends in a small map of features, 1,280 numbers for each region of the image in B0 and every Lite. We
-# call this part the *backbone*.
+# The top is made for ImageNet's thousand classes. Without it the network ends in a small map of features: 1,280
+# numbers for each region of the image, in B0 and in every Lite. This part is called the
+# [backbone](../docs/glossary.md#backbone). Averaged over the regions, which is called global average
+# [pooling](../docs/glossary.md#pooling), it leaves 1,280 numbers a photograph.
 
 # %% tags=["nbval-check-output"]
 backbone = models.build_backbone(variant)
@@ -174,9 +224,9 @@ features = maps.mean(axis=(1, 2))
 print(f"feature maps {maps.shape}, averaged over the regions {features.shape}")
 
 # %% [markdown]
-# How much of the recognising is left to the top? Very little. It is one matrix of weights: multiply the averaged
-# features by it, add a constant for each class, and turn the sums into probabilities. The next cell does that by hand
-# and compares.
+# What does the top do with them? It is a single matrix of weights: multiply the averaged features by it, add a
+# constant for each class, and turn the sums into probabilities with
+# [softmax](../docs/glossary.md#softmax). The next cell does that by hand and compares.
 
 # %%
 weights, constants = model.get_layer("predictions").get_weights()
@@ -187,13 +237,29 @@ difference = float(np.abs(by_hand - probabilities).max())
 print(f"largest difference to the network's own probabilities: {difference:.1e}")
 
 # %% [markdown]
-# So the backbone has already turned pixels into something from which a weighted sum can tell an espresso from a cat.
-# That is why it can be re-used: keep the backbone, replace the weighted sum, and you have a classifier for your own
-# classes. That is *transfer learning*, and the rest of this course.
+# How large a part of the network is that? It depends on what one counts: numbers to store, or multiplications for one
+# image.
+
+# %% tags=["nbval-check-output"]
+matrix = model.get_layer("predictions")
+of_parameters = matrix.count_params() / model.count_params()
+of_work = models.count_multiply_adds([matrix]) / models.count_multiply_adds(model)
+print(f"{of_parameters:.0%} of the parameters, {of_work:.1%} of the multiplications")
+
+# %% [markdown]
+# A good part of what the network has stored, and nearly none of what it computes: a convolution uses each of its few
+# weights again at every place of the image, the matrix uses each of its many weights once.
 #
-# What makes features useful is what they ignore. Mirror a photograph and nearly every pixel changes, but its features
-# hardly do. The cosine of the angle between two feature vectors says how alike they are: 1 if they point the same
-# way, near 0 if they have little in common.
+# So the work of turning pixels into something from which a weighted sum can tell an espresso from a cat is done in the
+# backbone. That is why it can be used again: keep the backbone, replace the weighted sum, and you have a classifier
+# for your own classes. That is [transfer learning](../docs/glossary.md#transfer-learning), and the rest of this course.
+#
+# ## What features ignore
+#
+# Mirror a photograph and nearly every pixel changes, but not what it shows. Do the features change? The cosine of the
+# angle between two feature vectors says how alike they are: 1 if they point the same way, near 0 if they have little
+# in common. Beside the mirror image stands the photograph turned upside down, and the mean over the six others as what
+# is usual between photographs that have nothing to do with each other.
 
 
 # %%
@@ -202,10 +268,19 @@ def cosine(first, second):
 
 
 mirrored = backbone.predict(images[:, :, ::-1], verbose=0).mean(axis=(1, 2))
+upside_down = backbone.predict(images[:, ::-1], verbose=0).mean(axis=(1, 2))
 others = np.array([cosine(features[i], np.delete(features, i, axis=0)).mean() for i in range(len(features))])
-pd.DataFrame({"its mirror image": cosine(features, mirrored), "the other photos": others}, index=list(photos)).round(2)
+alike = {"mirror image": cosine(features, mirrored), "upside down": cosine(features, upside_down), "others": others}
+pd.DataFrame(alike, index=list(photos)).round(2)
 
 # %% [markdown]
+# Mirror images are nearly the same to the network, upside-down ones are not. Nothing in its layers makes that
+# difference: a convolution treats left and right no better than up and down. It comes from training. The authors' code
+# shows each photograph as it is or mirrored, at random and with the same label, and never upside down. Such
+# variations, shown so that the network learns to ignore them, are called
+# [augmentation](../docs/glossary.md#augmentation); lesson 03 makes some for your own images. (The flower is an
+# exception that explains itself: it is round.)
+#
 # ## A photograph of yours
 #
 # Set `photo` in the parameters cell to a path and run the page again: JPEG, PNG, WebP and other formats, upright or
@@ -218,34 +293,40 @@ except (OSError, ValueError) as error:
     print(error)
 
 # %% [markdown]
-# Two figures go into the record of this run, and what must hold on every machine is checked. With other variants the
-# probabilities differ, so only the default is held to a number.
+# Two figures go into the record of this run, and what must hold on every machine is checked: the three kinds of cat
+# share most of the probability. With other variants the probabilities differ, so only the default is held to a number.
 
 # %%
 cat = next(iter(predictions))
 cat_probability = sum(guess.probability for guess in cat if guess.class_name in ("Egyptian cat", "tiger cat", "tabby"))
 records.record("cat_probability", cat_probability)
-records.record("largest_difference", difference)
+records.record("top_share_of_parameters", of_parameters)
 if facts.name == "Lite0" and top >= 3:
     records.expect(cat_probability > 0.8, "probability of a cat", cat_probability, "above 0.8 with Lite0")
 
 # %% [markdown]
 # ## Recap
 #
-# - EfficientNet is a family found by searching a small network and scaling depth, width and resolution together.
-# - A pretrained network names ImageNet's thousand classes; read its bars as resemblance, within what it knows.
+# - EfficientNet is a family: a small network found by search, and seven that grow from it in depth, width and
+#   resolution together. At its time it needed about a tenth of the multiplications of others for the same accuracy.
+# - A pretrained network names ImageNet's thousand classes. Read its bars as "fits better than the others", within what
+#   it knows.
+# - `keras.applications.EfficientNetB0`, with `include_top` or without, is the network; the helper builds the same.
 # - Pixels go in as 0 to 255. Divided by 255 they look black, and nothing tells you, unless something checks.
-# - Without its top, the network gives features, and its own top is only a weighted sum of them.
-# - Any photograph goes in through one parameter.
+# - Without its top the network gives features, and its own top is only a weighted sum of them. They ignore what
+#   training taught them to ignore.
 #
-# **The surprise:** all that separates a thousand-class classifier from the features is one matrix.
+# **The surprise:** the last matrix is more than a quarter of Lite0's parameters, and does a third of a percent of its
+# work.
 #
 # ## Exercises
 #
 # 1. The central square cuts off the sides. Which photographs change their answer if the whole image is squeezed into
 #    a square instead? A solution follows.
-# 2. Turn the cat upside down (`images[:1, ::-1]`). Does it remain a cat? Should it?
-# 3. Run the page with `variant` set to "Lite2". Which answers become surer, and which less so?
+# 2. Upside down the features change. Do the answers (`images[:, ::-1]`)? Which should they?
+# 3. Compute the last table with `models.build_backbone(variant, weights=None)`. A network that has learned nothing
+#    seems to ignore mirroring even better. What gives it away?
+# 4. Run the page with `variant` set to "Lite2". Which answers become surer, and which less so?
 
 # %% tags=["solution"]
 from effnet_helpers.preprocessing import resize

@@ -6,25 +6,25 @@
 #
 # ## What you will learn
 #
-# - to read the family's table: resolution, parameters, multiply-adds, accuracy, each counted here where it can be
-# - what compound scaling predicts, and why the real variants leave the formula
+# - what the block is that all thirteen repeat, and what Lite leaves out of it
+# - to read the family's table, and why EfficientNet mattered: accuracy against cost
+# - what compound scaling predicts, and where the published variants leave it
 # - what stochastic depth is, and how to make `drop_connect_rate` take effect
-# - what the Lite variants leave out, and what the networks cost on your machine
-# - why one architecture can have several accuracies
+# - what the networks cost on your machine, and why one architecture can have several accuracies
 #
 # | | |
 # |---|---|
 # | before you start | [01 · First predictions](01_first_predictions.ipynb) |
-# | takes | about a minute and 2.5 GB of memory on two CPU cores |
+# | takes | 25 minutes to read, 15 to practise; it runs in a minute on two CPU cores, with 2.5 GB of memory |
 # | downloads | nothing: B0–B7 are built with random weights here, which is enough to count and to time them |
 
 # %%
 import time
 
-from effnet_helpers import models, plotting, records, runtime
+from effnet_helpers import models, plotting, records, runtime, variants
 from effnet_helpers.data import sample_photos
 from effnet_helpers.preprocessing import load_image
-from effnet_helpers.variants import COMPOUND_ALPHA, COMPOUND_BETA, COMPOUND_GAMMA, RECIPES, VARIANTS, get_variant
+from effnet_helpers.variants import VARIANTS, get_variant
 
 import keras
 import numpy as np
@@ -33,30 +33,65 @@ import pandas as pd
 print(runtime.describe())
 
 # %% [markdown]
-# What you may want to change:
+# What you may want to change. The cell after it stops the page with one sentence where a value cannot work.
 
 # %% tags=["parameters"]
 tour: list[str] = ["Lite0", "Lite1", "Lite2"]  # variants to try on photographs, with their ImageNet weights
-timed: list[str] = ["Lite0", "Lite2", "B0", "B2"]  # variants to time, from cheap to expensive
+timed: list[str] = ["Lite0", "B0", "Lite2", "B2"]  # variants to time, in any order
 depth_variant: str = "Lite0"  # the variant to watch stochastic depth in
 repeats: int = 5  # timings of each, the median counts
 seed: int = 0  # for random weights and everything else drawn at random
 
-# %% [markdown]
-# Unknown variants stop the page here, with one sentence.
-
 # %%
+records.check(repeats=(repeats, 1, None))
 for name in (*tour, *timed, depth_variant):
     get_variant(name)
-records.expect(isinstance(repeats, int) and repeats >= 1, "repeats", repeats, "a whole number from 1 up")
 runtime.set_seed(seed)
+
+# %% [markdown]
+# ## One block, many times
+#
+# All thirteen networks are built alike. A first convolution, the [stem](../docs/glossary.md#stem), halves the image's
+# sides. Then comes one kind of block, [MBConv](../docs/glossary.md#mbconv), 16 times in B0 and 55 times in B7, in
+# seven stages; four of them halve the sides again, and each gives more channels than the one before. A last 1 × 1
+# convolution makes 1,280 of them in B0, on a grid of 7 × 7, which are averaged and handed to the top.
+#
+# The drawing below shows the second block of B0's second stage, on a grid of 56 × 56. From left to right:
+#
+# - **Expand:** at every place a weighted sum of the 24 channels makes 144. This mixes channels but looks at one place
+#   only, as any 1 × 1 convolution does.
+# - **Depthwise:** each of the 144 channels gets its own small filter, 3 × 3 or 5 × 5. This looks at the neighbourhood
+#   but mixes nothing, which makes it cheap.
+# - **Squeeze-and-excite:** average each channel over the whole grid, compute from these averages a factor between 0 and
+#   1 for each channel, and multiply. So a channel can be turned down by what the rest of the image shows.
+# - **Project:** back to 24 channels. No [activation](../docs/glossary.md#activation) follows, since its bend would lose
+#   information where there are few channels ([arXiv 1801.04381](https://arxiv.org/abs/1801.04381)).
+# - **Skip:** add what came in. The block only has to learn what to change.
+#
+# Batch normalization follows each of the three convolutions; it is not drawn. The first block of a stage changes the
+# number of channels or the grid, so there is nothing to add, and no skip. And the very first stage does not expand.
+#
+# How cheap is it? Below the drawing stand the block's [multiply-adds](../docs/glossary.md#multiply-adds),
+# multiplications whose products are added up, beside those of one ordinary 3 × 3 convolution, which looks at the
+# neighbourhood and mixes all 144 channels at the same time.
+
+# %%
+plotting.block_diagram()
+b0 = models.build_backbone("B0", weights=None)
+parts = {layer.name: models.count_multiply_adds([layer]) for layer in b0.layers if models.block_of(layer) == "block2b"}
+print(", ".join(f"{name.removeprefix('block2b_')} {count:,}" for name, count in parts.items() if count))
+print(f"together {sum(parts.values()):,}; one ordinary convolution of 144 channels {56 * 56 * 3 * 3 * 144 * 144:,}")
 
 # %% [markdown]
 # ## The family in one table
 #
 # Building a network costs a second and needs no weights. So rather than copy a table, we build all thirteen and
-# count: parameters, and *multiply-adds*, the multiplications with addition that one image costs. Papers often call
-# these FLOPs. The published figures stand beside ours.
+# count parameters and multiply-adds. Papers often call the latter FLOPs.
+#
+# *Resolution* is the side of the square input in pixels that the variant was trained and published at. *Top-1* is the
+# share of ImageNet's validation photographs for which the most probable class is the right one, as published. `ratio`
+# is our count of multiply-adds divided by the published one. They agree to a few percent; the authors rounded, and
+# counted some small things differently.
 
 # %%
 rows, layers_of = [], {}
@@ -67,85 +102,98 @@ for name, facts in VARIANTS.items():
     rows.append((name, facts.resolution, model.count_params(), multiply_adds, *published))
     layers_of[name] = [type(layer).__name__ for layer in model.layers]
 family = pd.DataFrame(rows, columns=["variant", "resolution", "parameters", "multiply_adds", "published", "top1"])
+family["ratio"] = family["multiply_adds"] / family["published"]
+records.record("smallest_ratio", float(family["ratio"].min()))
+records.record("largest_ratio", float(family["ratio"].max()))
 
 # %%
 shown = family.assign(
     parameters=(family["parameters"] / 1e6).round(2),
     multiply_adds=(family["multiply_adds"] / 1e9).round(3),
     published=family["published"] / 1e9,
-    ratio=(family["multiply_adds"] / family["published"]).round(3),
+    ratio=family["ratio"].round(3),
 )
 shown.rename(
     columns={"parameters": "parameters, millions", "multiply_adds": "multiply-adds, billions", "top1": "top-1, %"}
 )
 
 # %% [markdown]
-# *Resolution* is the side of the square input in pixels that the variant was trained and published at. *Top-1* is the
-# share of ImageNet's validation photographs for which the most probable class is the right one, as published. `ratio`
-# is our count divided by the published one. They agree to a few percent; the authors rounded, and counted some small
-# things differently.
-
-# %%
-ratios = family["multiply_adds"] / family["published"]
-print(f"counted to published multiply-adds: {ratios.min():.3f} to {ratios.max():.3f}")
-records.record("largest_ratio", float(ratios.max()))
-records.record("smallest_ratio", float(ratios.min()))
-
-# %% [markdown]
-# Every step up the family costs more, and on the whole gains less:
-
-# %%
-plotting.accuracy_versus_cost(family)
-
-# %% [markdown]
-# ## Compound scaling, and why the variants leave it
+# ## Why EfficientNet mattered
 #
-# The paper's rule is short. Choose a number φ. Make the network deeper by α to the power of φ, wider by β to the φ,
+# Set the family beside well-known networks of its time. All figures are published ones, each from one photograph shown
+# once in the middle ("single crop"): those of ResNet, DenseNet, Inception, NASNet and AmoebaNet as the EfficientNet
+# paper quotes them (table 2), MnasNet from [arXiv 1807.11626](https://arxiv.org/abs/1807.11626), MobileNetV2 and V3
+# from [1801.04381](https://arxiv.org/abs/1801.04381) and [1905.02244](https://arxiv.org/abs/1905.02244). Each grid line
+# to the right costs about twice as much as the one before.
+
+# %%
+columns = ["name", "family", "multiply_adds", "top1"]
+both = [(v.name, v.is_lite, v.published_multiply_adds, v.published_top1) for v in VARIANTS.values()]
+eight = [(name, "EfficientNet", *figures) for name, is_lite, *figures in both if not is_lite]
+others = [(other.name, other.family, other.multiply_adds, other.top1) for other in variants.CONTEMPORARIES]
+plotting.accuracy_versus_cost(pd.DataFrame(eight + others, columns=columns))
+
+# %% [markdown]
+# Look along a horizontal line: for the same accuracy, the large networks of the time cost four to nineteen times as
+# much (the paper's own ratios, table 2). Beside the small networks for phones, at the lower left, the lead is modest:
+# those are relatives, made of the same kind of block. That is the paper's point: it takes a good small network, and a
+# good way to make it larger.
+#
+# Two things the figure does not say. Each network was trained by its own authors in their own way, and better training
+# alone lifts an old network by points. And a multiply-add is not a millisecond: what the networks cost on this machine
+# is measured further below.
+#
+# ## Compound scaling, and where the variants leave it
+#
+# Why make depth, width and resolution grow together? Because B0 made about 4.5 times as expensive by more layers alone
+# reaches 79.0 % in the paper, by more channels alone 78.9 %, by larger images alone 79.1 %, and by all three together
+# 81.1 % (table 7). Larger images show finer detail, which needs more channels to hold it, and more layers to see it as
+# part of something large.
+#
+# The rule is short. Choose a number φ. Make the network deeper by α to the power of φ, wider by β to the φ,
 # and its images larger by γ to the φ. The three constants were found once, for the small network, so that α · β² · γ²
 # is about 2. Then each step of φ about doubles the cost: depth counts once, while channels and pixels count squared.
+#
+# Now the published variants. The paper says that they were made with different φ, and does not say which; the authors'
+# code gives the three factors of each, already rounded. Readers have
+# [asked](https://github.com/tensorflow/tpu/issues/390), and found values that nearly fit. So we compute: which φ would
+# have given each factor?
 
 # %% tags=["nbval-check-output"]
-cost_per_step = COMPOUND_ALPHA * COMPOUND_BETA**2 * COMPOUND_GAMMA**2
-print(
-    f"α = {COMPOUND_ALPHA}, β = {COMPOUND_BETA}, γ = {COMPOUND_GAMMA}: one step costs {cost_per_step:.2f} times as much"
-)
-
-# %% [markdown]
-# The published variants come with coefficients that were picked by hand. Which φ would have given them? Solve the
-# rule for φ, for each of the three by itself:
-
-# %% tags=["nbval-check-output"]
-scaled = {name: facts for name, facts in VARIANTS.items() if not facts.is_lite and name != "B0"}
+alpha, beta, gamma = variants.COMPOUND_ALPHA, variants.COMPOUND_BETA, variants.COMPOUND_GAMMA
+cost_per_step = alpha * beta**2 * gamma**2
+print(f"α = {alpha}, β = {beta}, γ = {gamma}: one step of φ costs {cost_per_step:.2f} times as much\n")
+scaled = {name: facts for name, facts in VARIANTS.items() if not facts.is_lite}
 implied = pd.DataFrame(
     {
-        "φ from depth": [np.log(v.depth) / np.log(COMPOUND_ALPHA) for v in scaled.values()],
-        "φ from width": [np.log(v.width) / np.log(COMPOUND_BETA) for v in scaled.values()],
-        "φ from resolution": [np.log(v.resolution / 224) / np.log(COMPOUND_GAMMA) for v in scaled.values()],
+        "from depth": [np.log(v.depth) / np.log(alpha) for v in scaled.values()],
+        "from width": [np.log(v.width) / np.log(beta) for v in scaled.values()],
+        "from resolution": [np.log(v.resolution / 224) / np.log(gamma) for v in scaled.values()],
     },
     index=list(scaled),
 )
+implied["mean"] = implied.mean(axis=1)
 print(implied.round(1))
 
 # %% [markdown]
-# If the rule had been followed, each row would hold one number three times. It does so roughly at the bottom, and
-# less and less towards the top. The next figure takes whole steps of φ (half a step for B1) and draws the rule
-# against what was published.
+# If the rule had been followed to the letter, each row would hold one number three times. Up to B3 it nearly does.
+# Further up the depth stays behind, and B7 has the φ of 7.0 in its images, 7.3 in its channels and 6.2 in its depth. So
+# "B7 has φ = 7" is fair for two of the three, and no single φ gives B7. The next figure draws the rule, with the mean φ
+# of each row, against what was published.
 
 # %%
-names = [name for name, facts in VARIANTS.items() if not facts.is_lite]
-phi = np.array([0, 0.5, 1, 2, 3, 4, 5, 6])
+phi = implied["mean"]
 plotting.compound_scaling(
-    names,
-    {"depth": COMPOUND_ALPHA**phi, "width": COMPOUND_BETA**phi, "resolution": 224 * COMPOUND_GAMMA**phi},
-    {key: [getattr(VARIANTS[name], key) for name in names] for key in ("depth", "width", "resolution")},
+    list(scaled),
+    {"depth": alpha**phi, "width": beta**phi, "resolution": 224 * gamma**phi},
+    {key: [getattr(v, key) for v in scaled.values()] for key in ("depth", "width", "resolution")},
 )
 
 # %% [markdown]
-# Three reasons keep real networks off the curve:
+# These are the factors asked for. Two things more keep the networks themselves off the curve:
 #
 # - **Channels come in multiples of 8**, because processors work on groups of them. A small factor may change nothing.
 # - **Blocks come whole**, and the number in each stage is rounded *up*. A small factor may change a lot.
-# - **Resolutions** were picked by hand so that the training fits into the memory of the accelerators at hand.
 #
 # The second is worth a look. B1 asks for a tenth more depth than B0. What does it get?
 
@@ -158,10 +206,12 @@ print(f"factor asked for {VARIANTS['B1'].depth}, factor received {sum(repeats_in
 # %% [markdown]
 # ## Stochastic depth
 #
-# Very deep networks train better if, at each step, some blocks are skipped at random for each image: *stochastic
-# depth* ([arXiv 1603.09382](https://arxiv.org/abs/1603.09382)). EfficientNet's code calls the rate
-# `drop_connect_rate`. It rises in a line with depth: from 0 at the first block towards the given rate at the end,
-# since early blocks feed all others. Nothing is skipped in inference.
+# Very deep networks train better if, at each step, some blocks are skipped at random for each image:
+# [stochastic depth](../docs/glossary.md#stochastic-depth) ([arXiv 1603.09382](https://arxiv.org/abs/1603.09382)). It is
+# the skip connection of the drawing that makes this possible: drop the block, and what came in goes on unchanged. So
+# only blocks with a skip connection can be skipped. EfficientNet's code calls the rate `drop_connect_rate`. It rises in
+# a line with depth: from 0 at the first block towards the given rate at the end, since early blocks feed all others.
+# Nothing is skipped in inference.
 #
 # Many tutorials pass it to Keras' constructors. Keras 3 does not take it:
 
@@ -180,8 +230,9 @@ rates = {layer.name: layer.rate for layer in deep.layers if layer.name.endswith(
 print(", ".join(f"{name.removesuffix('_drop')} {rate:.3f}" for name, rate in rates.items()))
 
 # %% [markdown]
-# Does it act? Show the network the same photograph a few times in training mode, with everything else held still, and
-# measure how far its features spread around their mean.
+# The first block of each stage is missing: it has no skip connection. Does the rate act? Show the network the same
+# photograph a few times in training mode, with everything else held still, and measure how far its features spread
+# around their mean.
 
 # %%
 photo = load_image(sample_photos()["cat"], get_variant(depth_variant).resolution)[None]
@@ -193,10 +244,7 @@ for rate in (0.0, 0.2, 0.4):
             layer.trainable = False  # uses its stored statistics in training mode too
     outputs = np.array([backbone(photo, training=True) for _ in range(8)])
     spreads[rate] = float(outputs.std(axis=0).mean())
-
-# %%
-for rate, spread in spreads.items():
-    print(f"drop_connect_rate {rate}: the features spread by {spread:.4f}")
+    print(f"drop_connect_rate {rate}: the features spread by {spreads[rate]:.4f}")
 records.expect(spreads[0.0] < 1e-6 < spreads[0.2] < spreads[0.4], "spreads", spreads, "0, then rising with the rate")
 
 # %% [markdown]
@@ -221,7 +269,15 @@ print(counts)
 # - **Stem and head are not scaled**, and the first and last stage are not deepened, which keeps the larger Lites
 #   small and fast.
 #
-# What that costs in accuracy stands in the first table: Lite0 against B0. What it buys is measured below.
+# What that costs in accuracy stands in the published figures:
+
+# %%
+lites = [(name, "EfficientNet-Lite", *figures) for name, is_lite, *figures in both if is_lite]
+plotting.accuracy_versus_cost(pd.DataFrame(eight + lites, columns=columns))
+
+# %% [markdown]
+# Two points at the small end, and less than one at the large end, read off at the same count. What it buys is measured
+# below.
 #
 # ## The same photographs, three networks
 #
@@ -243,8 +299,10 @@ answers
 #
 # ## What they cost here
 #
-# Multiply-adds are counted, milliseconds are measured. Each network answers one image at a time, then 32 at once. The
-# first call with a size compiles and is not counted, so it comes first, for all networks.
+# Multiply-adds are counted, milliseconds are measured. Each network answers one image at a time, then 32 at once,
+# through Keras' `predict_on_batch`; lesson 06 compares faster ways to serve a network. The first call with a size
+# compiles and is not counted, so it comes first, for all networks. From here on they stand in the order of their
+# counted multiply-adds.
 
 
 # %%
@@ -252,7 +310,9 @@ def random_images(model, batch_size):
     return np.random.default_rng(seed).uniform(0, 255, (batch_size, *model.input_shape[1:])).astype("float32")
 
 
-networks = {name: models.build_imagenet_classifier(name, weights=None) for name in timed}
+counted = family.set_index("variant")["multiply_adds"] / 1e9
+by_cost = sorted(timed, key=counted.get)
+networks = {name: models.build_imagenet_classifier(name, weights=None) for name in by_cost}
 for model in networks.values():
     for batch_size in (1, 32):
         model.predict_on_batch(random_images(model, batch_size))
@@ -276,26 +336,20 @@ def milliseconds_per_image(model, batch_size):
 timings = {name: {size: milliseconds_per_image(model, size) for size in (1, 32)} for name, model in networks.items()}
 latency = pd.DataFrame(timings).T
 plotting.latency(latency)
+records.record("ms_per_image", float(latency.loc[by_cost[0], 32]))
 
 # %% [markdown]
 # How well do multiply-adds predict the time? If they were all that counted, the last column would be the same
 # everywhere.
 
 # %%
-billions = family.set_index("variant")["multiply_adds"].loc[timed] / 1e9
-latency.assign(**{"ms per billion multiply-adds": latency[32] / billions}).round(1)
-
-# %%
-cheapest, dearest = timed[0], timed[-1]
-alone, batched = latency.loc[cheapest]
-print(f"{cheapest} takes {alone:.0f} ms for an image alone and {batched:.0f} ms in a batch on this machine;")
-print(f"{dearest} takes {latency.loc[dearest, 32] / batched:.1f} times as long in a batch.")
-records.record("ms_per_image", float(latency.loc[cheapest, 32]))
+per_billion = {f"ms per billion, batch of {size}": latency[size] / counted.loc[by_cost] for size in latency}
+latency.assign(billions=counted.loc[by_cost], **per_billion).round(2)
 
 # %% [markdown]
-# A batch keeps the processor's cores busy and pays the cost of a call once, so it is cheaper per image.
-# Squeeze-and-excitation and swish move much data for few multiplications, so the same count takes longer in B0 than
-# in Lite0. For *your* choice, measure on *your* machine.
+# A batch keeps the processor's cores busy and pays the cost of a call once, so it is cheaper per image. Lite0 and B0
+# have the same count, but B0 takes longer: squeeze-and-excitation and swish move much data for few multiplications.
+# That difference is what Lite buys. For *your* choice, measure on *your* machine.
 #
 # ## One architecture, several accuracies
 #
@@ -303,7 +357,7 @@ records.record("ms_per_image", float(latency.loc[cheapest, 32]))
 # architectures in better ways, and published the weights:
 
 # %% tags=["nbval-check-output"]
-print(pd.DataFrame(RECIPES).T.to_string(na_rep="–"))
+print(pd.DataFrame(variants.RECIPES).T.to_string(na_rep="–"))
 
 # %% [markdown]
 # - **AutoAugment** searches for the augmentation that helps most. `weights="imagenet"` in Keras are these.
@@ -316,12 +370,15 @@ print(pd.DataFrame(RECIPES).T.to_string(na_rep="–"))
 #
 # ## Recap
 #
-# - The table can be counted, not just copied, and the counts agree with the published ones to a few percent.
-# - Compound scaling is a rule of thumb. Whole blocks, channels by eights and memory bend it.
+# - One block makes up all thirteen: expand, filter each channel by itself, weight the channels, project, add. Lite
+#   leaves out the weighting and swish.
+# - The table can be counted, not just copied, and the counts agree with the published ones to a few percent. At its
+#   time, EfficientNet needed a fraction of the multiply-adds of large networks of the same accuracy.
+# - Compound scaling is a rule of thumb. The published factors leave it, most of all in depth; whole blocks, and
+#   channels by eights, bend it further.
 # - Stochastic depth skips blocks at random in training, more often towards the end, once its rate really reaches the
 #   layers.
-# - Lite leaves out what small hardware dislikes. Time on your machine decides, not the count alone.
-# - An accuracy belongs to weights, not to an architecture.
+# - Time on your machine decides, not the count alone. And an accuracy belongs to weights, not to an architecture.
 #
 # **The surprise:** asked for 10 % more depth, B1 gets 44 % more blocks, because each stage rounds up.
 #
@@ -331,15 +388,20 @@ print(pd.DataFrame(RECIPES).T.to_string(na_rep="–"))
 #
 # ## Exercises
 #
-# 1. What does the rule give with φ at 7, and which published variant is that? A solution follows.
-# 2. Set `timed` to `["B0", "B1", "B3"]`. At which batch size does B3 cost as much as two B1?
-# 3. In which stage do most of B0's multiply-adds lie? (`models.split_at_block` cuts a network in two, and both parts
+# 1. Lists that go round give φ = 0, 0.5, 1, 2, 3, 4, 5, 6 for B0 to B7. What depth, width and image size does the rule
+#    give for B7 at φ = 6, and what at 7? Compare with what is published. A solution follows.
+# 2. `plotting.block_diagram(640, 3840, 3, 160)` draws the last block of B7. Which proportions are those of the block
+#    above, and what has grown?
+# 3. Set `timed` to `["B0", "B1", "B3"]`. At which batch size does B3 cost as much as two B1?
+# 4. In which stage do most of B0's multiply-adds lie? (`models.split_at_block` cuts a network in two, and both parts
 #    can be counted.)
 
 # %% tags=["solution"]
-phi = 7
-depth, width, resolution = COMPOUND_ALPHA**phi, COMPOUND_BETA**phi, 224 * COMPOUND_GAMMA**phi
-print(f"depth {depth:.1f}, width {width:.2f}, {resolution:.0f} pixels, {cost_per_step**phi:.0f} times the cost of B0")
+for phi in (6, 7):
+    depth, width, resolution = alpha**phi, beta**phi, 224 * gamma**phi
+    print(f"φ = {phi}: depth {depth:.1f}, width {width:.2f}, {resolution:.0f} pixels, cost × {cost_per_step**phi:.0f}")
+b7, cost = VARIANTS["B7"], counted["B7"] / counted["B0"]
+print(f"published: depth {b7.depth}, width {b7.width}, {b7.resolution} pixels, cost × {cost:.0f}")
 
 # %% [markdown]
 # **Next:** [03 · Data loading](03_data_loading.ipynb) turns labelled pictures into batches.
