@@ -4,7 +4,7 @@ import math
 
 from effnet_helpers import models
 from effnet_helpers.models.blocks import stochastic_depth_layers
-from effnet_helpers.variants import VARIANTS, Variant, get_variant
+from effnet_helpers.variants import CONTEMPORARIES, VARIANTS, Variant, get_variant
 
 import keras
 import pytest
@@ -125,3 +125,10 @@ def test_filters_never_round_down_by_more_than_ten_percent():
         for baseline in (16, 24, 32, 40, 80, 112, 192, 320, 1280):
             assert variant.filters(baseline) % 8 == 0
             assert variant.filters(baseline) >= 0.9 * baseline * variant.width
+
+
+def test_other_networks_of_the_time_are_no_cheaper_than_a_b_variant_that_is_as_accurate_but_for_those_of_phones():
+    for other in CONTEMPORARIES:
+        match = next(v for v in VARIANTS.values() if v.published_top1 >= other.top1)
+        ratio = other.multiply_adds / match.published_multiply_adds
+        assert ratio < 1.6 if other.multiply_adds < 1e9 else 4 < ratio < 18, other.name
