@@ -48,7 +48,7 @@ print(machine.check_computer())
 variant: str = "Lite0"  # which EfficientNet, Lite0 to Lite2 work offline, B0 to B7 download once
 photo: Optional[str] = None  # path of a photograph of yours, shown after the seven that come along
 top: int = 5  # how many of the most probable classes to show
-seed: int = 0  # for the random weights of the networks that need none better
+seed: int = 0  # for random weights, where a network is built without pretrained ones
 
 # %% [markdown]
 # A wrong value should fail here, with one sentence, rather than in the middle of the page.
@@ -81,7 +81,8 @@ originals = [load_image(path) for path in photos.values()]
 #
 # The [Lite](../docs/glossary.md#lite) variants leave out the parts that phones and microcontrollers dislike. This
 # course runs on them by default for a plain reason: their ImageNet weights can be installed like any other package, so
-# everything here works without a network. B0 needs one download, once; everything on this page is the same for it.
+# everything here works without a network. B0 needs one download, once, and `variant` set to "B0"; all that this page
+# says holds for it as well.
 
 # %%
 model = models.build_imagenet_classifier(variant)
@@ -102,8 +103,8 @@ plotting.image_grid(originals, list(photos), columns=4, heading="The photographs
 
 # %% [markdown]
 # The network takes squares of one size. `load_image` does what the authors did when they measured their accuracy: cut
-# the central square, with a small margin, and bring it to the network's size. The pixels remain numbers from 0 to
-# 255. The photographs together are one array with four axes: photograph, row, column, colour.
+# out a central square, at 224 pixels seven eighths of the shorter side, and bring it to the network's size. The pixels
+# remain numbers from 0 to 255. The photographs together are one array with four axes: photograph, row, column, colour.
 
 # %%
 images = np.stack([load_image(path, facts.resolution) for path in photos.values()])
@@ -125,10 +126,10 @@ plotting.photos_with_predictions(list(images), list(photos), predictions)
 # - **It can only answer with what it knows.** Three of the thousand classes are for people: *groom*, *scuba diver* and
 #   *ballplayer* ([arXiv 2103.06191](https://arxiv.org/abs/2103.06191)). A portrait of Grace Hopper, admiral and
 #   inventor of compilers, is none of them, and so the bars name what she wears, rightly or wrongly.
-# - **The probabilities of all thousand classes add up to 1**, so several fitting names share it between them, as the
+# - **The probabilities of all thousand classes add up to 1**, so several fitting names share what there is, as the
 #   kinds of cat do here.
 # - **A long bar is not a guarantee.** It says how much better this class fits than the 999 others, and nothing about
-#   whether any of them fits. Lesson 08 shows what to do about that.
+#   whether any of them fits.
 #
 # The names alone, which should come out the same on every machine. The number is the class's entry in WordNet, the
 # dictionary that ImageNet took its classes from; it is there because names repeat (a *crane* is a bird or a machine).
@@ -275,10 +276,10 @@ pd.DataFrame(alike, index=list(photos)).round(2)
 
 # %% [markdown]
 # Mirror images are nearly the same to the network, upside-down ones are not. Nothing in its layers makes that
-# difference: a convolution treats left and right no better than up and down. It comes from training. The authors' code
-# shows each photograph as it is or mirrored, at random and with the same label, and never upside down. Such
-# variations, shown so that the network learns to ignore them, are called
-# [augmentation](../docs/glossary.md#augmentation); lesson 03 makes some for your own images. (The flower is an
+# difference: a convolution treats left and right no better than up and down. It comes from what the network was shown.
+# In training the authors' code mirrors each photograph at random, with the same label, and never turns one upside down;
+# nor do people often take such photographs. Variations that are shown so that the network learns to ignore them are
+# called [augmentation](../docs/glossary.md#augmentation); lesson 03 makes some for your own images. (The flower is an
 # exception that explains itself: it is round.)
 #
 # ## A photograph of yours
@@ -308,7 +309,7 @@ if facts.name == "Lite0" and top >= 3:
 # ## Recap
 #
 # - EfficientNet is a family: a small network found by search, and seven that grow from it in depth, width and
-#   resolution together. At its time it needed about a tenth of the multiplications of others for the same accuracy.
+#   resolution together. B0 is more accurate than ResNet-50 with a tenth of the multiplications.
 # - A pretrained network names ImageNet's thousand classes. Read its bars as "fits better than the others", within what
 #   it knows.
 # - `keras.applications.EfficientNetB0`, with `include_top` or without, is the network; the helper builds the same.
@@ -316,8 +317,7 @@ if facts.name == "Lite0" and top >= 3:
 # - Without its top the network gives features, and its own top is only a weighted sum of them. They ignore what
 #   training taught them to ignore.
 #
-# **The surprise:** the last matrix is more than a quarter of Lite0's parameters, and does a third of a percent of its
-# work.
+# **The surprise:** the last matrix holds more than a quarter of Lite0's parameters, and does 0.3 % of its work.
 #
 # ## Exercises
 #
