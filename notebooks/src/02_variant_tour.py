@@ -282,7 +282,7 @@ plotting.accuracy_versus_cost(pd.DataFrame(points + lite_points, columns=columns
 # Two points at the small end, and less than one at the large end, read off at the same count. What it buys is measured
 # below.
 #
-# ## The same photographs, three networks
+# ## The same photographs, several networks
 #
 # Each network gets the photographs at its own resolution.
 
@@ -342,8 +342,8 @@ plotting.latency(latency)
 records.record("ms_per_image", float(latency.loc[by_cost[0], 32]))
 
 # %% [markdown]
-# How well do multiply-adds predict the time? If they were all that counted, the last column would be the same
-# everywhere.
+# How well do multiply-adds predict the time? If they were all that counted, the time per billion of them would be the
+# same everywhere.
 
 # %%
 per_billion = {f"ms per billion, batch of {size}": latency[size] / counted.loc[by_cost] for size in latency}
@@ -351,8 +351,8 @@ latency.assign(billions=counted.loc[by_cost], **per_billion).round(2)
 
 # %% [markdown]
 # A batch keeps the processor's cores busy and pays the cost of a call once, so it is cheaper per image. Lite0 and B0
-# have the same count, but B0 takes longer: squeeze-and-excitation and swish move much data for few multiplications.
-# That difference is what Lite buys. For *your* choice, measure on *your* machine.
+# have nearly the same count, but B0 takes longer: squeeze-and-excitation and swish move much data for few
+# multiplications. That difference is what Lite buys. For *your* choice, measure on *your* machine.
 #
 # ## One architecture, several accuracies
 #
@@ -385,9 +385,10 @@ print(pd.DataFrame(variants.RECIPES).T.to_string(na_rep="–"))
 #
 # **The surprise:** asked for 10 % more depth, B1 gets 44 % more blocks, because each stage rounds up.
 #
-# Which to take? Start with the smallest one that can see what matters in your images; everything in this course is
-# quicker with it. Go up one or two variants when the data, not the patience, is the limit. Larger variants want
-# larger images, more memory and more regularization, and gain less each time.
+# Which to take? Start with the smallest one whose resolution shows what matters in your images; everything in this
+# course is quicker with it. A larger one wants larger images, more memory and more
+# [regularization](../docs/glossary.md#regularization), and gains less each time: take it if it is better on *your*
+# validation images, not because it is in the table of ImageNet.
 #
 # ## Exercises
 #
