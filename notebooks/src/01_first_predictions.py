@@ -216,7 +216,8 @@ pd.DataFrame(
 # The top is made for ImageNet's thousand classes. Without it the network ends in a small map of features: 1,280
 # numbers for each region of the image, in B0 and in every Lite. This part is called the
 # [backbone](../docs/glossary.md#backbone). Averaged over the regions, which is called global average
-# [pooling](../docs/glossary.md#pooling), it leaves 1,280 numbers a photograph.
+# [pooling](../docs/glossary.md#pooling), it leaves 1,280 numbers a photograph. (In the shapes below, the first number
+# counts photographs, the next two the rows and columns of regions.)
 
 # %% tags=["nbval-check-output"]
 backbone = models.build_backbone(variant)
