@@ -28,7 +28,7 @@ seed: int = 0  # training seed
 # %%
 from IPython.display import display
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-display({"image/png": PIXEL}, raw=True, metadata={"image/png": {"alt": "A \\"red\\" dot"}})
+display({"text/html": f'<img src="data:image/png;base64,{PIXEL}" alt="A &quot;red&quot; dot">'}, raw=True)
 RECORD = "application/vnd.effnet.record+json"
 display({"text/plain": "n", RECORD: {"name": "accuracy", "value": 0.5 + seed / 10}}, raw=True)
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from datetime import datetime
@@ -231,6 +232,7 @@ def test_paths_are_shown_from_where_the_command_is_given_or_by_a_place_with_a_na
     }.items():
         assert hide(f"\x1b[32m{path}:7, in '{path}'") == f"\x1b[32m{shown}:7, in '{shown}'"
     untouched = {"image/png": str(photo), "text/plain": f"https://x.org{photo} <{photo}> /a/b", "n": [1, None]}
+    untouched["text/html"] = f'<img src="data:image/png;base64,iV+{tempfile.gettempdir()}+B">'
     assert hide(untouched) == untouched
 
 

@@ -1,5 +1,6 @@
 """The committed notebooks keep the rules of the course, and each rule notices when it is broken."""
 
+import base64
 import inspect
 from pathlib import Path
 
@@ -198,17 +199,17 @@ def ran(*outputs, count=1, source="1"):
     return new_notebook(cells=[new_code_cell(source, execution_count=count, outputs=list(outputs))])
 
 
-def image(data=None, **metadata):
-    return new_output("display_data", data or {"image/png": PIXEL}, metadata=metadata)
+def image(data, **metadata):
+    return new_output("display_data", data, metadata=metadata)
 
 
 def test_good_outputs_have_no_problems():
-    html = new_output(
-        "display_data", {"text/html": '<img src="data:" alt="A dot"><a href="https://x.org/home/a">x</a>'}
-    )
+    shown = f'<img src="data:image/png;base64,{PIXEL}" alt="A dot"><a href="https://x.org/home/a">x</a>'
+    html = new_output("display_data", {"text/html": shown})
     text = new_output("stream", name="stdout", text="notebooks/src/a.py and folder:/photos\n")
-    figures = image(alt="A dot"), image(**{"image/png": {"alt": "A dot"}})
-    assert rules.output_problems(ran(html, text, *figures)) == []
+    notebook = ran(html, text)
+    assert rules.output_problems(notebook) == []
+    assert rules.pictures(notebook) == [base64.b64decode(PIXEL)]
 
 
 HOME = str(Path("/") / "home" / "ada" / "dogs")  # not written out: no tracked file holds such a path
@@ -224,11 +225,12 @@ HOME = str(Path("/") / "home" / "ada" / "dogs")  # not written out: no tracked f
         (ran(new_output("stream", name="stdout", text="1/2\b\b\b2/2")), "the remains of a progress bar"),
         (ran(new_output("display_data", {"text/html": f"<b title='{HOME}'>"})), f"a path of this machine: {HOME}"),
         (ran(new_output("error", ename="ValueError", evalue="no")), "an error was left: ValueError: no"),
-        (ran(image()), "a figure has no alternative text"),
-        (ran(image({"image/jpeg": PIXEL}, alt="A dot")), "an image is not PNG"),
+        (ran(image({"image/png": PIXEL}, alt="A dot")), "without alternative text that pages keep"),
+        (ran(image({"text/html": '<img src="data:image/jpeg;base64,x" alt="A dot">'})), "not an embedded PNG"),
+        (ran(image({"text/html": '<img src="https://x.org/a.png" alt="A dot">'})), "not an embedded PNG"),
         (ran(image({"text/html": "<img src='x'>"})), "an image in HTML has no alternative text"),
         (ran(image({"text/html": '<img src="x" alt="">'})), "an image in HTML has no alternative text"),
-        (ran(image({"image/png": "A" * 1_000_000}, alt="A dot")), "1.00 MB are 1 MB or more"),
+        (ran(image({"text/plain": "A" * 1_000_000})), "1.00 MB are 1 MB or more"),
     ],
 )
 def test_broken_outputs_are_noticed(notebook, problem):

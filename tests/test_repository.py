@@ -1,7 +1,6 @@
 """What the repository promises beside its code: documentation that is real, imports that go down, honest metadata."""
 
 import ast
-import base64
 import csv
 import re
 import subprocess
@@ -105,11 +104,7 @@ def test_readme_commands_and_links_are_real():
 def test_the_picture_in_the_readme_is_one_of_lesson_05():
     figure, _ = re.findall(r"!\[.+\]\((.+\.png)\)", readme())  # the other one is drawn by `make bench`
     notebook = nbformat.read(ROOT / "notebooks" / "05_unfreezing.ipynb", as_version=4)
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    pictures = [
-        base64.b64decode(output.data["image/png"]) for output in outputs if "image/png" in output.get("data", {})
-    ]
-    assert (ROOT / figure).read_bytes() in pictures, "copy it again from the rebuilt notebook"
+    assert (ROOT / figure).read_bytes() in rules.pictures(notebook), "copy it again from the rebuilt notebook"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from effnet_helpers.course import ROOT
 from effnet_helpers.machine import from_here
 
 VARIABLES = ("EFFNET_CACHE", "TFDS_DATA_DIR", "KERAS_HOME")  # name folders that may lie anywhere
-PICTURES = ("image/png", "image/jpeg")  # in base64, where a slash is no separator
+PICTURES = ("image/png", "image/jpeg")  # in base64, where a slash is no separator, as in EMBEDDED
+
+EMBEDDED = r"data:[\w/]+;base64,[\w+/=]+"
 
 Hide = Callable[[Any], Any]
 
@@ -45,12 +47,13 @@ def hiding(root: Path, paths: Iterable[Path]) -> Hide:
                 in_ascii = spelled.encode("unicode_escape").decode("ascii").replace('"', r"\"")
                 shown |= dict.fromkeys((spelled, repr(spelled)[1:-1], in_ascii, html.escape(spelled)), name)
     longest_first = sorted(shown, key=len, reverse=True)
-    # No part of a longer name, an address or a tag. Behind "m" ends what gives a traceback its colours.
-    pattern = re.compile(rf"(?:(?<![\w.~<-])|(?<=\dm))(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])")
+    # No part of a longer name, an address, a tag or a picture. Behind "m" ends what gives a traceback its colours.
+    any_of_them = "|".join(map(re.escape, longest_first))
+    pattern = re.compile(rf"{EMBEDDED}|(?:(?<![\w.~<-])|(?<=\dm))(?:{any_of_them})(?![\w-])")
 
     def hide(value: Any) -> Any:
         if isinstance(value, str):
-            hidden = pattern.sub(lambda match: shown[match[0]], value)
+            hidden = pattern.sub(lambda match: shown.get(match[0], match[0]), value)
             return hidden.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files need not be UTF-8
         if isinstance(value, dict):
             return type(value)({key: each if key in PICTURES else hide(each) for key, each in value.items()})

@@ -6,6 +6,7 @@ vision can tell apart; markers and line styles carry the same distinction for pr
 
 import base64
 import contextlib
+import html
 import io
 import os
 import warnings
@@ -74,8 +75,11 @@ def show(fig: Figure, alt: str) -> None:
         elif records.in_ipython():
             from IPython.display import display
 
-            data = {"image/png": base64.b64encode(_png(fig)).decode("ascii"), "text/plain": alt}
-            display(data, metadata={"image/png": {"alt": alt}}, raw=True)
+            # As HTML, since that is the one form whose alternative text nbconvert's pages, GitHub and JupyterLab all
+            # keep: the `alt` in the metadata of a PNG is read by few (jupyter/enhancement-proposals#120).
+            source = f"data:image/png;base64,{base64.b64encode(_png(fig)).decode('ascii')}"
+            image = f'<img src="{source}" alt="{html.escape(alt)}" style="max-width: 100%">'
+            display({"text/html": image, "text/plain": alt}, raw=True)
     finally:
         plt.close(fig)
 
