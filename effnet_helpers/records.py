@@ -13,9 +13,10 @@ RECORD_MIME = "application/vnd.effnet.record+json"
 
 
 def record(name: str, value: float | int | str | bool) -> None:
-    """Shows a figure and leaves it in the notebook for `effnet run`, which gathers it into `metrics.json`.
+    """Leaves a figure in the notebook for `effnet run`, which gathers it into `metrics.json`.
 
-    In a notebook the figure is an output of its own with the MIME type `RECORD_MIME`; elsewhere it is printed.
+    In a notebook the figure is an output of its own with the MIME type `RECORD_MIME`, which a page does not show: what
+    a reader should know, a printed sentence, a table or a drawing says, and says once. Elsewhere it is printed.
 
     Args:
         name: A Python identifier, the key in `metrics.json`.
@@ -38,7 +39,8 @@ def record(name: str, value: float | int | str | bool) -> None:
         return
     from IPython.display import display
 
-    display({"text/plain": text, RECORD_MIME: {"name": name, "value": plain}}, raw=True)
+    # Empty HTML, since pages prefer it to plain text, which is for terminals.
+    display({"text/html": "", "text/plain": text, RECORD_MIME: {"name": name, "value": plain}}, raw=True)
 
 
 def expect(condition: bool, name: str, received: Any, expected: str) -> None:

@@ -8,6 +8,7 @@ import re
 import statistics
 
 from effnet_helpers.course import ROOT
+from effnet_helpers.records import RECORD_MIME
 
 import nbformat
 from nbformat import NotebookNode
@@ -216,6 +217,8 @@ def _one_output_problems(output: NotebookNode) -> list[str]:
     for kind, content in output.data.items():
         if kind.startswith("text/"):
             problems += [f"a path of this machine: {path}" for path in machine_paths(content)]
+    if RECORD_MIME in output.data and output.data.get("text/html") != "":
+        problems.append("a record is shown to the reader (build again)")
     images = re.findall(r"<img\b[^>]*>", output.data.get("text/html", ""))
     if any(not re.search(r"""\balt=(["'])(?!\1)""", image) for image in images):
         problems.append("an image in HTML has no alternative text")

@@ -225,6 +225,7 @@ HOME = str(Path("/") / "home" / "ada" / "dogs")  # not written out: no tracked f
         (ran(new_output("stream", name="stdout", text="1/2\b\b\b2/2")), "the remains of a progress bar"),
         (ran(new_output("display_data", {"text/html": f"<b title='{HOME}'>"})), f"a path of this machine: {HOME}"),
         (ran(new_output("error", ename="ValueError", evalue="no")), "an error was left: ValueError: no"),
+        (ran(image({"text/plain": "x = 1", records.RECORD_MIME: {}})), "a record is shown to the reader"),
         (ran(image({"image/png": PIXEL}, alt="A dot")), "without alternative text that pages keep"),
         (ran(image({"text/html": '<img src="data:image/jpeg;base64,x" alt="A dot">'})), "not an embedded PNG"),
         (ran(image({"text/html": '<img src="https://x.org/a.png" alt="A dot">'})), "not an embedded PNG"),

@@ -6,6 +6,7 @@ from effnet_helpers import records
 
 import numpy as np
 import pytest
+from nbconvert import HTMLExporter
 
 
 def test_a_condition_that_does_not_hold_stops_with_one_sentence():
@@ -70,6 +71,15 @@ def test_a_parameter_out_of_its_range_is_named_with_what_would_work(range_, mess
 def test_record_prints_outside_a_notebook(capsys, value, text):
     records.record("figure", value)
     assert capsys.readouterr().out == f"figure = {text}\n"
+
+
+def test_a_notebook_keeps_records_and_its_page_does_not_show_them(run_cells):
+    code = "from effnet_helpers import records; records.record('figure', 0.817359)"
+    notebook = run_cells(code)
+    [output] = notebook.cells[0].outputs
+    assert output.data[records.RECORD_MIME] == {"name": "figure", "value": 0.817359}
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    assert page.count("0.817359") == 1  # the code
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan"), None, [1], np.zeros(2), 1j])
