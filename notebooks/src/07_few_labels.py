@@ -239,8 +239,8 @@ developed.pivot_table(index="method", columns="draw", values="nominal_accuracy")
 fresh = table[table["scored_on"] == "test"]
 print("100 labels, nominal or not (lowest to highest), of three classes:")
 for method, rows in fresh[fresh["labels"] == 100].groupby("method", sort=False):
-    right, three = rows["nominal_accuracy"], rows["three_class_accuracy"]
-    print(f"{method}, {len(rows)} draws: {right.mean():.3f} ({right.min():.3f} to {right.max():.3f}), {three.mean():.3f}")
+    right, of_three = rows["nominal_accuracy"], rows["three_class_accuracy"].mean()
+    print(f"{method}, {len(rows)} draws: {right.mean():.3f} ({right.min():.3f} to {right.max():.3f}), {of_three:.3f}")
 again = None
 if "nominal" in images.class_names:
     again = report.one_against_rest("nominal")
