@@ -80,7 +80,7 @@ b0 = models.build_backbone("B0", weights=None)
 parts = {layer.name: models.count_multiply_adds([layer]) for layer in b0.layers if models.block_of(layer) == "block2b"}
 print(", ".join(f"{name.removeprefix('block2b_')} {count:,}" for name, count in parts.items() if count))
 block, ordinary = sum(parts.values()), 56 * 56 * 3 * 3 * 144 * 144
-print(f"together {block:,}; one ordinary convolution of 144 channels {ordinary:,}, {ordinary / block:.0f} times as many")
+print(f"together {block:,}; one ordinary convolution of 144 channels {ordinary:,}, {ordinary / block:.0f} × as many")
 
 # %% [markdown]
 # ## The family in one table
