@@ -294,6 +294,7 @@ model.set_weights(tuned_weights)
 
 # %%
 runs = evaluation.measured("recipes")
+runs = runs[~runs["stage"].str.startswith("trial")]  # those are about trying a rate for a few steps
 choices = {
     "peak 1e-4": "peak of the rate 0.0001",
     "peak 1e-3": "peak of the rate 0.001",
