@@ -255,8 +255,9 @@ records.expect(report.accuracy >= head_report.accuracy, "accuracy", report.accur
 #
 # Who guesses among K classes, and says so, has a loss of log K
 # ([why](../docs/glossary.md#log-k)). **A validation loss above log K is worse than guessing.** It is an alarm, and must
-# be looked into, not waited out. An earlier version of this page had one in its first epoch and passed over it. Here it
-# is again: the same head, the same images in the same order, the same schedule, only without `ReestimateBatchNorm`.
+# be looked into, not waited out. An earlier version of this page had one in its first epoch and passed over it. Here is
+# such a training again: the same head, the same images in the same order, the same schedule, only without
+# `ReestimateBatchNorm`.
 
 # %%
 tuned_weights = model.get_weights()
@@ -265,6 +266,7 @@ tail.compile(keras.optimizers.Adam(schedule), loss="sparse_categorical_crossentr
 train = parts["train"].batches(batch_size, shuffle=True, **order, seed=seed)
 lagging = tail.fit(train.repeat(), validation_data=val, epochs=min(4, math.ceil(steps / every)), **length).history
 plotting.learning_curves({"fresh statistics": history, "running averages": lagging}, **drawn)
+print(f"highest validation loss: {max(lagging['val_loss']):.2f}; log K: {math.log(images.num_classes):.2f}")
 
 # %% [markdown]
 # Does this network not learn? Look at its training accuracy, which rises as in the first run. While it trains, batch
@@ -276,7 +278,7 @@ plotting.learning_curves({"fresh statistics": history, "running averages": laggi
 loss_before, accuracy_before = tail.evaluate(val, verbose=0)
 training.reestimate_batch_norm(tail, sample)
 loss_after, accuracy_after = tail.evaluate(val, verbose=0)
-print(f"after {len(lagging['loss']) * every} steps, log K being {math.log(images.num_classes):.2f}")
+print(f"after {len(lagging['loss']) * every} steps:")
 print(f"running averages:  accuracy {accuracy_before:.3f}, loss {loss_before:.3f}")
 print(f"fresh statistics:  accuracy {accuracy_after:.3f}, loss {loss_after:.3f}; not one weight differs")
 model.set_weights(tuned_weights)
