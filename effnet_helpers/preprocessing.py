@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from effnet_helpers import runtime  # noqa: F401  loads TensorFlow without its start-up chatter
+from effnet_helpers.variants import WEIGHTS
 
 import numpy as np
 import tensorflow as tf
@@ -36,7 +37,7 @@ TURNS = dict(enumerate(("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRA
                         "ROTATE_90"), start=2))  # fmt: skip
 
 
-def load_image(path: str | os.PathLike, image_size: int | None = None) -> np.ndarray:
+def load_image(path: str | os.PathLike, image_size: int | None = None, weights: str = "imagenet") -> np.ndarray:
     """Reads a picture file as float32 pixels.
 
     Reads JPEG, PNG, WebP, BMP and GIF (the first frame), turned the way its EXIF orientation says. Grey and palette
@@ -45,10 +46,12 @@ def load_image(path: str | os.PathLike, image_size: int | None = None) -> np.nda
 
     Args:
         path: The file.
-        image_size: If given, the picture is cropped and resized as in EfficientNet's published evaluation: the central
-            square whose side is `image_size / (image_size + 32)` of the short side, then bicubic to `image_size`
-            (`preprocessing.py` in github.com/tensorflow/tpu, models/official/efficientnet; unlike there, shrinking
-            is antialiased).
+        image_size: If given, the picture is cropped and resized as where the accuracy of its weights was measured: in
+            EfficientNet's published evaluation (`preprocessing.py` in github.com/tensorflow/tpu,
+            models/official/efficientnet) to the central square whose side is `image_size / (image_size + 32)` of the
+            short side, and from there by bicubic interpolation without antialiasing, TensorFlow's default. For your own
+            classes pictures are brought to size by `resize`, which is antialiased.
+        weights: Whose evaluation: a name in `variants.WEIGHTS`. "ra4" was measured with other crops, and antialiased.
 
     Returns:
         float32 array `(height, width, 3)`, values in [0, 255].
@@ -59,10 +62,13 @@ def load_image(path: str | os.PathLike, image_size: int | None = None) -> np.nda
     image = read_rgb(path)
     if image_size is not None:
         check_size(image_size)
-        side = max(1, int(image_size / (image_size + CROP_PADDING) * min(image.size)))
+        if (record := WEIGHTS.get(weights)) is None:
+            raise ValueError(f"`weights` must be one of {', '.join(map(repr, WEIGHTS))}. Received: {weights!r}")
+        side = max(1, int((record.crop_fraction or image_size / (image_size + CROP_PADDING)) * min(image.size)))
         left, top = (image.width - side + 1) // 2, (image.height - side + 1) // 2
-        box = (left, top, left + side, top + side)
-        image = image.crop(box).resize((image_size, image_size), Image.Resampling.BICUBIC)
+        pixels = np.asarray(image.crop((left, top, left + side, top + side)), dtype=np.float32)
+        pixels = tf.image.resize(pixels, (image_size, image_size), "bicubic", antialias=record.antialias)
+        return np.clip(pixels, 0.0, 255.0)  # what overshoots beside an edge
     return np.asarray(image, dtype=np.float32)
 
 

@@ -20,10 +20,12 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from effnet_helpers import machine, records
+
+import numpy as np
 
 # Lines of a normal start. Matched by their message, since the prefix (date, level, thread) differs between versions.
 HARMLESS_START_UP_LINES = tuple(
@@ -153,6 +155,23 @@ def first_gpu() -> Gpu | None:
         return None
     details = tf.config.experimental.get_device_details(gpus[0])
     return Gpu(details.get("device_name", "GPU"), details.get("compute_capability"))
+
+
+def read_checkpoint(prefix: str | os.PathLike, wanted: Callable[[str], object]) -> dict[str, np.ndarray]:
+    """Reads arrays of a TensorFlow checkpoint.
+
+    Args:
+        prefix: What the names of its files begin with.
+        wanted: Is asked for each name.
+
+    Raises:
+        OSError: If a file is missing or damaged.
+    """
+    try:
+        reader = tf.train.load_checkpoint(os.fspath(prefix))
+        return {name: reader.get_tensor(name) for name in sorted(reader.get_variable_to_shape_map()) if wanted(name)}
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise OSError(str(error).partition("\n")[0]) from error
 
 
 def _flush_stderr() -> None:

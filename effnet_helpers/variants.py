@@ -1,4 +1,4 @@
-"""The EfficientNet family as facts: B0–B7 and Lite0–Lite4.
+"""The EfficientNet family as facts: B0–B7 and Lite0–Lite4, and the ImageNet weights published for them.
 
 Sources:
     - B0–B7: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
@@ -6,6 +6,8 @@ Sources:
       coefficients, resolution and dropout as in the authors' code and in `keras.applications`.
     - Lite0–Lite4: README of the authors' `efficientnet/lite` (tensorflow/tpu repository).
     - Other ImageNet training recipes: README of the authors' `efficientnet` (same repository), table of checkpoints.
+    - What belongs to each set of weights: `eval_ckpt_main.py`, `preprocessing.py`, `efficientnet_builder.py` there; of
+      timm's, `models/efficientnet.py` in timm 1.0.31 and `results/results-imagenet.csv` (commit aa4b5850).
     - Other networks (`CONTEMPORARIES`): as named there.
 """
 
@@ -124,6 +126,70 @@ _TOP1 = {
 }
 RECIPES = {name: {f"B{number}": top1 for number, top1 in enumerate(row)} for name, row in _TOP1.items()}
 """Published ImageNet top-1, in percent, of the same architectures trained in other ways. Keras ships AutoAugment's."""
+
+
+@dataclass(frozen=True)
+class WeightsRecord:
+    """One set of ImageNet weights for B0–B7, and what a network must do to answer as published with them.
+
+    Attributes:
+        name: What `weights=` takes.
+        recipe: How they were trained.
+        source: Where that, and the accuracy, is published.
+        published_top1: ImageNet validation accuracy in percent, at the variant's own resolution, for each variant that
+            was trained so.
+        repositories: The variant's name on the Hugging Face hub; empty where Keras' own download is used.
+        revision: Which state of those repositories; None, as none is published, for what they hold when they are asked.
+        licence: Of the weights.
+        mean, stddev: Pixels in [0, 1] are scaled by (pixel − mean) / stddev, one number each for red, green and blue.
+        symmetric_padding: Whether convolutions of stride 2 pad all sides alike, as PyTorch does, and not as TensorFlow
+            does, which pads an even side by one more on the right and below.
+        batch_norm_epsilon: What batch normalization adds to the variance.
+        crop_fraction: Side of the central square that the evaluation keeps, as a fraction of the short side; None for
+            the authors' `size / (size + 32)`.
+        antialias: Whether the evaluation's bicubic resampling averages over the pixels that fall together.
+    """
+
+    name: str
+    recipe: str
+    source: str
+    published_top1: dict[str, float]
+    repositories: dict[str, str]
+    revision: str | None = None
+    licence: str = "Apache-2.0"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    stddev: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    symmetric_padding: bool = False
+    batch_norm_epsilon: float = 1e-3
+    crop_fraction: float | None = None
+    antialias: bool = False
+
+
+def _ported(tag: str) -> dict[str, str]:
+    return {f"B{number}": f"timm/tf_efficientnet_b{number}.{tag}" for number in range(8)}
+
+
+_PLUS_MINUS_ONE = {"mean": (0.5,) * 3, "stddev": (0.5,) * 3}  # x / 127.5 − 1
+WEIGHTS = {
+    record.name: record
+    for record in (
+        WeightsRecord("imagenet", "AutoAugment", "arXiv 1805.09501", RECIPES["AutoAugment"], {}),
+        WeightsRecord(
+            "advprop", "AdvProp + AutoAugment", "arXiv 1911.09665",
+            RECIPES["AdvProp + AutoAugment"], _ported("ap_in1k"), **_PLUS_MINUS_ONE,
+        ),
+        WeightsRecord(
+            "noisy-student", "Noisy Student + RandAugment", "arXiv 1911.04252",
+            RECIPES["Noisy Student + RandAugment"], _ported("ns_jft_in1k"),
+        ),
+        WeightsRecord(
+            "ra4", "timm's RandAugment recipe, 3,600 epochs", "timm, results-imagenet.csv", {"B0": 78.6, "B1": 80.4},
+            {"B0": "timm/efficientnet_b0.ra4_e3600_r224_in1k", "B1": "timm/efficientnet_b1.ra4_e3600_r240_in1k"},
+            symmetric_padding=True, batch_norm_epsilon=1e-5, crop_fraction=0.9, antialias=True, **_PLUS_MINUS_ONE,
+        ),
+    )
+}  # fmt: skip
+"""What `weights=` takes by name, for B0–B7. (Lite's one set scales pixels as part of its architecture: `lite.py`.)"""
 
 
 def get_variant(name: str) -> Variant:

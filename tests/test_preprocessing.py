@@ -94,6 +94,22 @@ def test_load_image_crops_as_published(tmp_path):
     assert load_image(tmp_path / "short.png", 224)[:, 0].min() > 100
 
 
+def test_load_image_resamples_as_the_evaluation_of_its_weights(tmp_path):
+    """The authors' without antialiasing, by TensorFlow; timm's with it, by Pillow."""
+    pixels = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    square = pixels[60:180, 100:220]  # 32 / (32 + 32) of 240 is 120
+    expected = np.clip(tf.image.resize(square, (32, 32), "bicubic", antialias=False), 0, 255)
+    found = load_image(tmp_path / "noise.png", 32)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    square = Image.fromarray(pixels[12:228, 52:268])  # 0.9 of 240 is 216
+    expected = np.asarray(square.resize((32, 32), Image.Resampling.BICUBIC), dtype=np.float32)
+    smooth = load_image(tmp_path / "noise.png", 32, weights="ra4")
+    np.testing.assert_allclose(smooth, expected, atol=1.5)
+    assert smooth.std() < 0.3 * found.std()  # what is averaged varies less: the two are not the same
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [

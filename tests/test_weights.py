@@ -135,13 +135,15 @@ def test_a_truncated_file_is_named(tmp_path, share):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(WeightsError, match=r"no such file.*nowhere\.pth"):
+    with pytest.raises(WeightsError, match=r"'imagenet', 'advprop', .*no such file.*nowhere\.pth"):
         models.build_backbone("Lite0", weights=tmp_path / "nowhere.pth")
 
 
 def test_a_file_of_another_variant_names_file_key_and_shapes(lite0):
     path = weights.packaged_file("Lite2")
-    with pytest.raises(WeightsError, match=rf"{path.name} does not fit Lite0: key '_blocks.*\(.*\)\. Received: \(.*\)"):
+    with pytest.raises(
+        WeightsError, match=rf"{path.name} does not fit EfficientNet-Lite0: key '_blocks.*\(.*\)\. Received: \(.*\)"
+    ):
         weights.load_lite(lite0, get_variant("Lite0"), path)
 
 
@@ -160,7 +162,9 @@ def test_a_renamed_key_is_named_and_the_model_is_unchanged(tmp_path, lite0, lite
 def test_more_keys_than_the_network_has_are_refused(tmp_path, lite0, lite0_arrays):
     more = lite0_arrays | {"_blocks.16._bn1.bias": np.zeros(4, "<f4")}
     path = write_torch_file(tmp_path / "more.pth", more)
-    with pytest.raises(WeightsError, match=r"more\.pth does not fit Lite0: it holds more .*_blocks\.16\._bn1\.bias"):
+    with pytest.raises(
+        WeightsError, match=r"more\.pth does not fit EfficientNet-Lite0: it holds more .*_blocks\.16\._bn1\.bias"
+    ):
         weights.load_lite(lite0, get_variant("Lite0"), path)
 
 
@@ -225,7 +229,8 @@ def random_b0(include_top: bool) -> keras.Model:
         kernel = model.get_layer("predictions").kernel
         kernel.assign(kernel * 100)  # random features hardly differ; this makes the probabilities differ
     normalization = next(layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
-    normalization.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]) ** 2, np.array(0)])
+    # The official files have the standard deviation where the layer takes the variance (tensorflow issue 49930).
+    normalization.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)])
     return model
 
 
@@ -251,15 +256,17 @@ def imagenet_from(monkeypatch):
 
 
 @pytest.mark.parametrize("include_top", [False, pytest.param(True, marks=pytest.mark.release)])
-def test_an_official_file_by_path_gives_the_outputs_of_imagenet(official, imagenet_from, include_top):
+def test_a_file_of_keras_by_path_gives_the_outputs_of_imagenet(official, imagenet_from, tmp_path, include_top):
     path = official[include_top]
     imagenet_from(path)
     size = shape(include_top)[0]
     images = np.random.default_rng(1).uniform(0, 255, (2, size, size, 3)).astype("float32")
     reference = weights.build_keras_application(get_variant("B0"), include_top=include_top, image_size=size)
     expected = np.asarray(reference(images))
-    ours = models.build_imagenet_classifier("B0", path) if include_top else models.build_backbone("B0", path, size)
-    np.testing.assert_allclose(ours(images), expected, atol=1e-6, rtol=1e-5)
+    reference.save_weights(tmp_path / "b0.weights.h5")
+    for file in (path, tmp_path / "b0.weights.h5"):
+        ours = models.build_imagenet_classifier("B0", file) if include_top else models.build_backbone("B0", file, size)
+        np.testing.assert_allclose(ours(images), expected, atol=1e-6, rtol=1e-5)
     # Keras' own loader, given the path, misses a factor: the difference that this test is about is real.
     naive = keras.applications.EfficientNetB0(
         weights=str(path), include_top=include_top, input_shape=shape(include_top)
@@ -277,15 +284,15 @@ def test_a_backbone_takes_a_file_with_classification_layer(official):
 
 def test_wrong_keras_files_are_refused(official, tmp_path):
     path = official[False]
-    with pytest.raises(
-        WeightsError, match=r"b0_notop\.h5 does not fit EfficientNet-B2: expected '.*' with shape \(.*Received"
-    ):
+    with pytest.raises(WeightsError, match=r"b0_notop\.h5 does not fit EfficientNet-B2: key '.*' should have shape \("):
         models.build_backbone("B2", weights=path, image_size=64)
-    with pytest.raises(WeightsError, match=r"b0_notop\.h5 has no classification layer"):
+    with pytest.raises(WeightsError, match=r"b0_notop\.h5 .* no key 'predictions/kernel', expected .* \(1280, 1000\)"):
         models.build_imagenet_classifier("B0", weights=path)
+    with pytest.raises(WeightsError, match=r"b0_notop\.h5 is not of the recipe 'advprop'\. Expected: .*0\.5.*0\.485"):
+        models.build_backbone("B0", weights=f"advprop:{path}", image_size=64)
     cut = tmp_path / "cut.h5"
     cut.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(WeightsError, match=r"cut\.h5 cannot be read as an official"):
+    with pytest.raises(WeightsError, match=r"cut\.h5 cannot be read as .* in the format of Keras"):
         models.build_backbone("B0", weights=cut, image_size=64)
 
 

@@ -22,7 +22,7 @@ def build_imagenet_classifier(variant: str = "B0", weights: str | Path | None = 
 
     Args:
         variant: "B0" … "B7", "Lite0" … "Lite4".
-        weights: "imagenet", a path to a weights file of this variant with its classification layer, or None for random.
+        weights: As in `build_backbone`, of a file with its classification layer.
 
     Returns:
         A model from pixels (batch, resolution, resolution, 3) in [0, 255] to probabilities (batch, 1000).
@@ -47,7 +47,11 @@ def build_backbone(
 
     Args:
         variant: "B0" … "B7", "Lite0" … "Lite4".
-        weights: "imagenet", a path to a weights file of this variant, or None for random.
+        weights: A recipe: "imagenet", or for B0–B7 "advprop", "noisy-student" or (B0, B1) "ra4", which are fetched once
+            from the Hugging Face hub; `variants.WEIGHTS` says what belongs to each. Or the path of a file: Keras' `.h5`
+            or `.weights.h5`, timm's `.safetensors`, a TensorFlow checkpoint of the authors (its folder). Where neither
+            the file nor a `config.json` beside it says how pixels are scaled, the recipe goes before the path:
+            "advprop:model.safetensors". None for random weights.
         image_size: Side of the square input in pixels, at least 32; by default the variant's published resolution.
         drop_connect_rate: Rate of stochastic depth, in [0, 1). It rises linearly with depth: block i of n, counted from
             0, has i / n of it (as in the authors' code; Huang et al., arXiv 1603.09382). It does not touch the weights.
@@ -72,21 +76,16 @@ def build_backbone(
 def _build(
     variant: Variant, weights: str | Path | None, include_top: bool, image_size: int, drop_connect_rate: float
 ) -> keras.Model:
-    path = None if weights in (None, "imagenet") else Path(weights)
-    if path is not None and not path.is_file():
-        raise pretrained.WeightsError(
-            f'`weights` must be "imagenet", None, or the path of a file. There is no such file. Received: {str(path)!r}'
-        )
     shape = {"include_top": include_top, "image_size": image_size}
     if variant.is_lite:
         # Layers of stochastic depth exist only where they are built with a rate above 0; it is set just after.
         model = lite.build_lite(variant, **shape, drop_connect_rate=DROP_CONNECT_RATE)
         if weights is not None:
-            pretrained.load_lite(model, variant, path)
-    elif path is not None:
-        model = pretrained.build_from_keras_file(variant, path, **shape)
-    else:
+            pretrained.load_lite(model, variant, weights)
+    elif weights in (None, "imagenet"):
         model = pretrained.build_keras_application(variant, **shape, weights=weights)
+    else:
+        model = pretrained.build_with_weights(variant, weights, **shape)
     set_drop_connect_rate(model, drop_connect_rate)
     return without_xla(model)
 

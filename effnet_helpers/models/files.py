@@ -3,12 +3,13 @@
 import importlib.metadata
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from effnet_helpers import outputs
 from effnet_helpers.models.blocks import block_of, set_stochastic_depth, stochastic_depth_layers, without_xla
 from effnet_helpers.models.card import ModelCard, read_card
 from effnet_helpers.models.guard import guard_pixel_range
+from effnet_helpers.models.weights import describe_weights
 from effnet_helpers.runtime import keras
 from effnet_helpers.variants import get_variant
 
@@ -33,7 +34,7 @@ def save(
         class_names: In the order of the model's outputs.
         resize_mode: How pictures were brought to the model's size.
         variant: Which EfficientNet.
-        weights: What the backbone started from; of a path, the card keeps the name of the file.
+        weights: What the backbone started from, as `build_backbone` took it; of a path, the card keeps the file's name.
         bits: How many bits the values of 16-bit training pictures use: `data.ImageDataset.bits`.
 
     Returns:
@@ -51,7 +52,7 @@ def save(
         image_size=model.input_shape[1],
         resize_mode=resize_mode,
         variant=get_variant(variant).name,
-        weights=PurePath(weights).name,
+        weights=describe_weights(weights),
         bits=bits,
         versions={name: importlib.metadata.version(name) for name in ("effnet-helpers", "keras", "tensorflow")},
     )

