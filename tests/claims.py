@@ -34,7 +34,7 @@ TAKES = re.compile(
 )
 WORDS_A_MINUTE = 200  # of prose and of code, which is read no faster
 FACTOR = re.compile(rf"\b({'|'.join(TIMES)}) times\b", re.IGNORECASE)
-NUMBER = re.compile(r"(?<![\w.,/·-])[−-]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|\.\d)(\s?%)?")
+NUMBER = re.compile(r"(?<![\w.,/·-])[−-]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|\.\d|-[a-z])(\s?%)?")
 
 
 class Claim(NamedTuple):

@@ -1,4 +1,4 @@
-"""One image at a time: the exported model in its runtime, against Keras' two ways to call a model."""
+"""One image at a time: the exported model in its runtime, against Keras' ways to call a model, traced and not."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from effnet_helpers import data, export, models, runtime, training
 from effnet_helpers.runtime import keras
 
 import numpy as np
+import tensorflow as tf
 
 from .harness import Line, Row, Settings, Side, Target, interleaved, timed
 from .lab import FROM_BLOCK, LESSON_05, VARIANT, in_memory, own_cache, textile
@@ -19,6 +20,12 @@ CALLS = 20
 """In a round; a single call is too short to time."""
 REPRESENTATIVE = 100
 UNIT = "ms"
+CALLED = {"model(x)": 4, "model.predict": 8, "model.predict_on_batch": 2, "a traced tf.function": 2}
+"""Ways to call a Keras model, and how many times as fast the best runtime is to be.
+
+The first two prepare anew for every call, which is most of what they take for one image; against the other two a
+runtime shows what it does better itself.
+"""
 
 
 def _trained(images: data.ImageDataset, image_size: int) -> keras.Model:
@@ -98,10 +105,13 @@ def _run(settings: Settings) -> Iterator[Line]:
         sides = {name: _calls(export.runner(file.path), image) for name, file in files.items()}
         sides["model(x)"] = _calls(lambda x: np.asarray(plain(x)), image)
         sides["model.predict"] = _calls(lambda x: plain.predict(x, verbose=0), image)
+        sides["model.predict_on_batch"] = _calls(plain.predict_on_batch, image)
+        traced = tf.function(lambda x: plain(x, training=False))
+        sides["a traced tf.function"] = _calls(lambda x: traced(x).numpy(), image)
         measured = interleaved(sides, settings.rounds)
     best = measured.cheapest(name for name in files if name.endswith("float32"))
     others = ", ".join(f"{name} {measured.median(name):.3g} {UNIT}" for name in files)
-    for side, bound in (("model(x)", 4), ("model.predict", 8)):
+    for side, bound in CALLED.items():
         detail = f"{VARIANT} at {image_size}; {files[best].parity}; all: {others}"
         what = f"one image, best float32 runtime ({best.split()[0]}), against {side}"
         yield measured.compare(what, best, side, Target("times", bound), UNIT, detail=detail)
