@@ -191,11 +191,15 @@ def growth(table: pd.DataFrame) -> None:
         parts[column] = table[is_common.drop(columns=column).all(axis=1)].sort_values(column)
         received = parts[column][column].tolist()
         records.expect(len(received) > 1, column, received, "two values or more, all else being equal")
-    fig, axes = plt.subplots(2, 3, figsize=(9, 4.6), sharey="row")
+    fig, axes = plt.subplots(2, 3, figsize=(9, 5), sharey="row")
     sentences = []
     for (column, rows), (time, memory) in zip(parts.items(), axes.T, strict=True):
         time.plot(rows[column], rows["seconds"], "o-", color=BLUE)
         memory.plot(rows[column], rows["peak_mb"], "s--", color=ORANGE)
+        first, last = rows.iloc[0], rows.iloc[-1]
+        for ax, value, what in ((time, "seconds", "time"), (memory, "peak_mb", "memory")):
+            times = last[value] / first[value]
+            ax.set_title(f"{first[column]} → {last[column]}: {times:.1f} × the {what}", fontsize=11)
         memory.set(xlabel=labels[column], xticks=rows[column].tolist())
         time.set(xticks=rows[column].tolist(), xticklabels=[])
         said = (f"{row[column]}: {row['seconds']:.3g} s and {row['peak_mb']:.0f} MB" for _, row in rows.iterrows())
