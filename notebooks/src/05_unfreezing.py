@@ -15,7 +15,7 @@
 # | | |
 # |---|---|
 # | before you start | [04 · Head training](04_head_training.ipynb) |
-# | takes | about four minutes and 3 GB of memory on two CPU cores |
+# | takes | reading 16 minutes, running 4 minutes, 3 GB of memory on two CPU cores |
 # | downloads | nothing |
 
 # %%
@@ -211,8 +211,8 @@ plotting.schedule([float(schedule(step)) for step in range(steps)])
 # %% [markdown]
 # ## Never worse than the head
 #
-# Length is counted in steps of the optimizer, not in passes over the images: three passes over five hundred images are
-# 48 steps, over five thousand 471. Compile after unfreezing, and fit. Validation comes every tenth of the way, and two
+# Length is counted in steps of the optimizer, not in passes over the images: the same number of passes is few steps over
+# few images, and many over many. Compile after unfreezing, and fit. Validation comes every tenth of the way, and two
 # [callbacks](../docs/glossary.md#callback) go with it:
 #
 # - `KeepBest` counts the fitted head as epoch 0. The weights with the highest validation accuracy are put back at the
