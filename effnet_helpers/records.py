@@ -79,22 +79,9 @@ def check(**ranges: tuple) -> None:
     """
     for name, (value, *ends) in ranges.items():
         if len(ends) == 1:
-            choices = list(ends[0])
-            chosen = value if isinstance(value, list) else [value]
-            nearest = "".join(did_you_mean(each, map(str, choices)) for each in map(str, chosen) if each not in choices)
-            expected = ("some" if isinstance(value, list) else "one") + f" of {', '.join(map(str, choices))}"
-            if not chosen or any(each not in choices for each in chosen):
-                raise ValueError(f"{name}: expected {expected}. Received: {value!r}.{nearest}")
-            continue
-        least, most = ends
-        is_whole = not any(isinstance(end, float) for end in ends)
-        kind = int if is_whole else int | float
-        fits = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
-        fits = fits and (least is None or value > least or (value == least and isinstance(least, int)))
-        fits = fits and (most is None or value < most or (value == most and isinstance(most, int)))
-        words = [] if least is None else [f"{'above' if isinstance(least, float) else 'at least'} {least:g}"]
-        words += [] if most is None else [f"{'below' if isinstance(most, float) else 'at most'} {most:g}"]
-        expect(fits, name, value, " ".join(["a whole number" if is_whole else "a number", " and ".join(words)]).strip())
+            _check_choice(name, value, list(ends[0]))
+        else:
+            _check_number(name, value, *ends)
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
@@ -119,6 +106,28 @@ def in_ipython() -> bool:
     # Looked up, not imported: IPython takes half a second to import and is loaded already where the answer is yes.
     ipython = sys.modules.get("IPython")
     return ipython is not None and ipython.get_ipython() is not None
+
+
+def _check_choice(name: str, value: Any, choices: list) -> None:
+    some = isinstance(value, list)
+    chosen = value if some else [value]
+    if not chosen or any(each not in choices for each in chosen):
+        nearest = "".join(did_you_mean(str(each), map(str, choices)) for each in chosen if each not in choices)
+        expected = f"{'some' if some else 'one'} of {', '.join(map(str, choices))}"
+        raise ValueError(f"{name}: expected {expected}. Received: {value!r}.{nearest}")
+
+
+def _check_number(name: str, value: Any, least: float | None, most: float | None) -> None:
+    is_whole = not any(isinstance(end, float) for end in (least, most))
+    fits = isinstance(value, int if is_whole else int | float) and not isinstance(value, bool) and math.isfinite(value)
+    words = []
+    if least is not None:
+        fits = fits and (value > least or (value == least and isinstance(least, int)))
+        words.append(f"{'above' if isinstance(least, float) else 'at least'} {least:g}")
+    if most is not None:
+        fits = fits and (value < most or (value == most and isinstance(most, int)))
+        words.append(f"{'below' if isinstance(most, float) else 'at most'} {most:g}")
+    expect(fits, name, value, f"a {'whole ' if is_whole else ''}number {' and '.join(words)}".strip())
 
 
 def _four_digits(number: float) -> str:
