@@ -381,8 +381,9 @@ print(f"guessing: accuracy {1 / len(photos):.2f}, loss {np.log(len(photos)):.2f}
 records.record("overfitted_val_loss", history["val_loss"][-1])
 
 # %% [markdown]
-# Both fall at first: the network learns what distinguishes the photographs. Then training goes on falling and
-# validation turns and rises: from there on the network learns *these* squares, noise and all. That is
+# Both fall at first: the network learns what distinguishes the photographs. (They begin a little above guessing,
+# since random weights are sure of things that they cannot know; what matters is that this passes.) Then training goes
+# on falling and validation turns and rises: from there on the network learns *these* squares, noise and all. That is
 # [overfitting](../docs/glossary.md#overfitting).
 #
 # Compare the last epoch with guessing. In this run the validation loss ends above what guessing costs, although far
