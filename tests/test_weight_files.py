@@ -10,7 +10,7 @@ import socket
 import time
 from pathlib import Path
 
-from effnet_helpers import data, evaluation, models, training
+from effnet_helpers import data, models, training
 from effnet_helpers.models import WeightsError, weights
 from effnet_helpers.training.features import network_fingerprint
 from effnet_helpers.variants import WEIGHTS, get_variant
@@ -138,6 +138,7 @@ def test_cached_features_never_mix(backbones):
     assert len({network_fingerprint(model) for model in backbones.values()}) == 3
 
 
+@pytest.mark.release
 def test_features_head_and_fine_tuning_work_from_another_recipe(b0_file, backbones, tmp_path, monkeypatch):
     monkeypatch.setenv("EFFNET_CACHE", str(tmp_path / "cache"))
     dataset = data.load("textile", image_size=64, limit_per_class=8)
@@ -154,7 +155,6 @@ def test_features_head_and_fine_tuning_work_from_another_recipe(b0_file, backbon
     loaded, _ = models.load(tmp_path / "m.keras")
     pixels = rule.pixels(64)
     np.testing.assert_allclose(loaded(pixels), model(pixels), atol=1e-6)
-    assert evaluation.evaluate(loaded, dataset).accuracy >= 0
 
 
 # what is refused
@@ -245,14 +245,14 @@ def test_without_network_one_sentence_says_what_to_do_within_seconds(hub, monkey
     assert message.count(". ") == 0
 
 
-def test_a_name_takes_the_file_of_its_repository_from_the_cache(hub, b0_file, backbones):
-    snapshot = hub / "models--timm--tf_efficientnet_b0.ap_in1k"
-    (snapshot / "refs").mkdir(parents=True)
-    (snapshot / "refs" / "main").write_text("0" * 40)
-    (snapshot / "snapshots" / ("0" * 40)).mkdir(parents=True)
-    (snapshot / "snapshots" / ("0" * 40) / "model.safetensors").symlink_to(b0_file)
-    model = models.build_backbone("B0", "advprop", 64)
-    assert network_fingerprint(model) == network_fingerprint(backbones["advprop"])
+def test_a_name_takes_the_file_of_its_repository_from_the_cache(hub, monkeypatch):
+    cached = hub / "models--timm--tf_efficientnet_b0.ap_in1k"
+    file = cached / "snapshots" / ("0" * 40) / "model.safetensors"
+    for path, content in ((cached / "refs" / "main", "0" * 40), (file, "weights")):
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    monkeypatch.setattr(weights.machine, "why_unreachable", lambda url: "no network is needed")
+    assert weights._file_from_hub(WEIGHTS["advprop"], get_variant("B0")) == file
 
 
 def test_names_that_a_variant_does_not_have_are_refused():
