@@ -411,7 +411,8 @@ if "litert" in formats:
         three = representative[random.choice(len(representative), 3, replace=False)]
         done = export.export(model, folder / "3.tflite", card=card, images=compared, representative=three, **settings)
         print(f"draw {draw} of three representative images: {done.parity}")
-    print(f"all {len(representative)}: {exported.get('LiteRT int8', done).parity}")
+    if "LiteRT int8" in exported:
+        print(f"all {len(representative)}: {exported['LiteRT int8'].parity}")
 
 # %% [markdown]
 # A single draw of three may come out ahead of all of them, by luck: more images can only widen a range, never narrow
