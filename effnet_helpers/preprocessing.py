@@ -49,9 +49,9 @@ def load_image(path: str | os.PathLike, image_size: int | None = None, weights: 
         image_size: If given, the picture is cropped and resized as where the accuracy of its weights was measured: in
             EfficientNet's published evaluation (`preprocessing.py` in github.com/tensorflow/tpu,
             models/official/efficientnet) to the central square whose side is `image_size / (image_size + 32)` of the
-            short side, and from there by bicubic interpolation without antialiasing: `tf.image.resize`. (Their code calls
-            TensorFlow 1's, which places pixels half a pixel off, and for Lite asks for bilinear; neither is followed.)
-            For your own classes pictures are brought to size by `resize`, which is antialiased.
+            short side, and from there by bicubic interpolation without antialiasing: `tf.image.resize`. (Their code
+            calls TensorFlow 1's, which places pixels half a pixel off, and for Lite asks for bilinear; neither is
+            followed.) For your own classes pictures are brought to size by `resize`, which is antialiased.
         weights: Whose evaluation: a name in `variants.WEIGHTS`. "ra4" was measured with other crops, and antialiased.
 
     Returns:
