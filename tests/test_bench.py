@@ -1,13 +1,14 @@
 """The harness of `make bench`, on costs that are made up: nothing here is timed."""
 
 import csv
+import functools
 import importlib
 import json
 import os
 import re
 from dataclasses import replace
 
-from effnet_helpers import evaluation, models
+from effnet_helpers import data, evaluation, models
 from effnet_helpers.course import ROOT
 from effnet_helpers.models import lite
 from effnet_helpers.variants import Variant
@@ -19,7 +20,7 @@ import pandas as pd
 import pytest
 import tiny
 from bench import __main__ as command
-from bench import few_labels, lab, memory, peers, recipes, series, summary
+from bench import few_labels, lab, memory, peers, recipes, series, summary, tips
 from bench.fine_tune import Reached
 from bench.harness import (
     COLUMNS,
@@ -338,6 +339,34 @@ def test_recipes_are_compared_run_by_run():
     assert points.loc["a", "runs"] == 2  # what has no counterpart does not count
     assert points.loc["a", "points"] == pytest.approx(20)
     assert points.loc["a", "low"] < 20 < points.loc["a", "high"]
+
+
+# the tips of Keras' example
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(models, "build_backbone", lambda variant, image_size: tiny.tiny_backbone(image_size))
+    monkeypatch.setattr(tips, "STEPS", 5)
+    return data.load("textile", image_size=32, limit_per_class=15)
+
+
+def test_a_run_of_a_tip_begins_where_the_others_of_its_seed_do(few):
+    begin = functools.cache(functools.partial(tips.start, few, 0))
+    tuned, head = tips.measure("base", few, 0, begin)
+    assert (tuned.kind, head.kind) == ("fine-tuning", "frozen head")
+    assert tuned.highest_loss == max(loss for *_, loss in json.loads(tuned.trace))
+    assert [run.steps for run in tips.measure("batch of 8, as many steps", few, 0, begin)] == [tuned.steps] == [5]
+    assert [run.steps for run in tips.measure("batch of 8", few, 0, begin)] == [10]
+    assert list(tips.measure("base", few, 0, begin))[1] == head
+
+
+def test_committed_tips_are_of_today_s_choices_each_once_and_beside_its_base():
+    table = evaluation.measured("tips")
+    assert not table.duplicated(["kind", "choice", "seed"]).any()
+    assert set(table["choice"]) <= {*tips.CHOICES, tips.SCRATCH}
+    tuned = table[table["kind"] == "fine-tuning"]
+    assert set(tuned["seed"]) == set(tuned.loc[tuned["choice"] == "base", "seed"])
 
 
 # the peers' recipes

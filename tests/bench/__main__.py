@@ -27,12 +27,13 @@ ROWS = (
     "accuracy",
     "few-labels",
     "recipes",
+    "tips",
     "memory",
     "growth",
     "series",
 )
-ON_REQUEST = ("recipes",)
-"""Rows that take hours."""
+ON_REQUEST = ("recipes", "tips")
+"""Rows of which a second measurement tells nothing new: they add to their own table what is missing in it."""
 OUT = ROOT / "notebooks" / "results" / "bench.csv"
 CHART = ROOT / "notebooks" / "figures" / "bench.png"
 TINY_OUT = ROOT / "runs" / "bench-tiny.csv"
@@ -40,7 +41,7 @@ PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "ai-edge-litert", "o
 FAILED, REFUSED = 1, 2
 
 Rows = Annotated[
-    list[str] | None, typer.Argument(metavar="[ROW]...", help=f"{', '.join(ROWS)}. All but recipes if none.")
+    list[str] | None, typer.Argument(metavar="[ROW]...", help=f"{', '.join(ROWS)}. All but recipes and tips if none.")
 ]
 Rounds = Annotated[int, typer.Option(min=1, help="Measurements of each side; their median counts.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Seeds in the rows accuracy and few-labels, minutes each.")]
