@@ -249,7 +249,7 @@ def paired_differences(table: pd.DataFrame, unit: str = "points of test accuracy
         interval = "one run" if error is None else f"{row['low']:+.1f} to {row['high']:+.1f}"
         sentences.append(f"{row['candidate']} {row['points']:+.1f} ({interval}; {row['runs']} runs)")
     ax.set_yticks(range(len(overall)), [f"{row.candidate} ({row.runs})" for row in overall.itertuples()])
-    ax.set(ylim=(len(overall) - 0.4, -0.6), xlabel=f"{unit}, compared with {base}: worse ← 0 → better")
+    ax.set(ylim=(len(overall) - 0.4, -0.6), xlabel=f"{unit}, compared with {base}\nworse ← 0 → better")
     ax.grid(axis="y")
     keys = [Line2D([], [], color=c, marker=m, mfc="none", ms=5.5, ls="", label=name) for name, (m, c) in looks.items()]
     ends = {"color": "black", "marker": "o", "ms": 8}
