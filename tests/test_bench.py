@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 import tiny
 from bench import __main__ as command
-from bench import few_labels, lab, memory, peers, recipes, series, summary, tips
+from bench import few_labels, lab, memory, peers, recipe_runs, recipes, series, summary, tips
 from bench.fine_tune import Reached
 from bench.harness import (
     COLUMNS,
@@ -299,20 +299,26 @@ def test_make_bench_runs_the_command():
 
 @pytest.fixture(scope="module")
 def measured_once(tmp_path_factory):
-    """Two runs of two steps on a few images, and the file they are in."""
-    path, stage = tmp_path_factory.mktemp("recipes") / "recipes.csv", recipes.SCREENING
-    few = recipes.Pictures({"image_size": 32, "limit_per_class": 15}, 32, "made up", spec="textile")
+    """Two runs of two steps on a few packed images, and the file they are in."""
+    folder = tmp_path_factory.mktemp("recipes")
+    path, stage = folder / "recipes.csv", recipe_runs.SCREENING
+    few = recipes.Pictures({"image_size": 32, "limit_per_class": 15}, "made up", "textile")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipes, "SETS", {"few": few})
+        patch.setattr(recipes, "VARIANTS", ("Lite0",))
+        patch.setattr(recipes, "LAST_LAYERS", 4)
         patch.setattr(models, "build_backbone", lambda variant, image_size: tiny.tiny_backbone(image_size))
-        for candidate in ("from block6a", "weights averaged"):
-            run = recipes.measure(replace(stage, steps=2), "few", candidate, 0, 0, None)
-            recipes.append(path, run)
+        patch.setattr(recipes, "BLOCKS", ("block4a", "block6a"))
+        recipes.pack(folder / "packed", None, ["few"], [(0, 0)])
+    packed = recipe_runs.Packed(folder / "packed")
+    for candidate in ("from block6a", "weights averaged"):
+        job = recipe_runs.Job("screening", "few", candidate, 0, 0)
+        recipe_runs.append(path, recipe_runs.measure(packed, job, replace(stage, steps=2)))
     return path
 
 
 def test_a_run_of_a_recipe_keeps_the_best_of_its_validations(measured_once):
-    for row in recipes.read(measured_once).to_dict("records"):
+    for row in recipe_runs.read(measured_once).to_dict("records"):
         trace = json.loads(row["trace"])
         assert len(trace) == 3
         assert float(row["accuracy"]) == max(accuracy for accuracy, _, _ in trace)
@@ -321,24 +327,14 @@ def test_a_run_of_a_recipe_keeps_the_best_of_its_validations(measured_once):
 
 
 def test_runs_that_are_measured_are_not_measured_again(measured_once):
-    stage = replace(recipes.SCREENING, seeds=((0, 0), (1, 1)), candidates=("base", "from block6a"))
-    left = list(recipes.missing(stage, ["few", "other"], recipes.read(measured_once)))
-    assert left[:3] == [("few", "base", 0, 0), ("other", "base", 0, 0), ("other", "from block6a", 0, 0)]
+    stage = replace(recipe_runs.SCREENING, seeds=((0, 0), (1, 1)), candidates=("base", "from block6a"))
+    left = list(recipe_runs.missing([stage], ["few", "other"], recipe_runs.read(measured_once)))
+    assert [(job.set, job.candidate, job.split) for job in left[:3]] == [
+        ("few", "base", 0),
+        ("other", "base", 0),
+        ("other", "from block6a", 0),
+    ]
     assert len(left) == 7
-
-
-def test_recipes_are_compared_run_by_run():
-    rows = [("a", 0, "x", 0.8), ("a", 0, "y", 0.7), ("a", 1, "x", 0.9), ("a", 1, "y", 0.6), ("b", 0, "x", 1.0)]
-    table = pd.DataFrame(
-        [
-            {"set": name, "split": seed, "seed": seed, "candidate": which, "test": test}
-            for name, seed, which, test in rows
-        ]
-    )
-    points = recipes.compared(table, "x", "y")
-    assert points.loc["a", "runs"] == 2  # what has no counterpart does not count
-    assert points.loc["a", "points"] == pytest.approx(20)
-    assert points.loc["a", "low"] < 20 < points.loc["a", "high"]
 
 
 # the tips of Keras' example
