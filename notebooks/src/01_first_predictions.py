@@ -14,7 +14,7 @@
 # | | |
 # |---|---|
 # | before you start | some Python, and [00 · Primer](00_primer.ipynb) if convolution and softmax are new to you |
-# | takes | 20 minutes to read, 10 to practise; it runs in half a minute on two CPU cores, with 1.5 GB of memory |
+# | takes | reading 12 minutes, running 1 minute, 1.5 GB of memory on two CPU cores |
 # | downloads | nothing: photographs and the Lite weights came with the installation; B0–B7 fetch their weights once |
 #
 # Words in [links to the glossary](../docs/glossary.md) are explained there.
@@ -69,9 +69,9 @@ originals = [load_image(path) for path in photos.values()]
 # ([arXiv 1905.11946](https://arxiv.org/abs/1905.11946)): eight networks, B0 to B7, each more accurate and more
 # expensive than the one before.
 #
-# Why it mattered fits into two rows of that paper's table 2. ResNet-50, the workhorse of the time, is right on 76.0 %
-# of ImageNet's validation photographs and takes 4.1 billion multiplications for each. EfficientNet-B0 is right on
-# 77.1 % and takes 0.39 billion. Lesson 02 draws the whole comparison.
+# Why it mattered fits into two rows of table 2 of that paper (arXiv 1905.11946). ResNet-50, the workhorse of the time,
+# is right on 76.0 % of ImageNet's validation photographs and takes 4.1 billion multiplications for each.
+# EfficientNet-B0 is right on 77.1 % and takes 0.39 billion. Lesson 02 draws the whole comparison.
 #
 # B0, the smallest, was not drawn by hand. A search tried many arrangements of one building block, and kept the one
 # with the best balance of accuracy and multiplications. The same group had done this a year earlier for phones, and
@@ -92,7 +92,8 @@ print(f"takes {model.input_shape[1:]}, a square in red, green and blue; gives {m
 # %% [markdown]
 # Each of the thousand numbers is the probability of one class of
 # [ImageNet](../docs/glossary.md#imagenet): kinds of animals, plants, vehicles, food and household objects. The
-# parameters were learned from 1.28 million photographs labelled with these classes.
+# parameters were learned from 1.28 million photographs labelled with these classes
+# ([arXiv 1409.0575](https://arxiv.org/abs/1409.0575)).
 #
 # ## Seven photographs
 #

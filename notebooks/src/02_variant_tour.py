@@ -15,7 +15,7 @@
 # | | |
 # |---|---|
 # | before you start | [01 · First predictions](01_first_predictions.ipynb) |
-# | takes | 25 minutes to read, 15 to practise; it runs in a minute on two CPU cores, with 2.5 GB of memory |
+# | takes | reading 15 minutes, running 1 minute, 2.5 GB of memory on two CPU cores |
 # | downloads | nothing: B0–B7 are built with random weights here, which is enough to count and to time them |
 
 # %%
@@ -53,7 +53,7 @@ runtime.set_seed(seed)
 # All thirteen networks are built alike. A first convolution, the [stem](../docs/glossary.md#stem), halves the image's
 # sides. Then comes one kind of block, [MBConv](../docs/glossary.md#mbconv), 16 times in B0 and 55 times in B7, in
 # seven stages; four of them halve the sides again, and each gives more channels than the one before. A last 1 × 1
-# convolution makes 1,280 of them in B0, on a grid of 7 × 7, which are averaged and handed to the top.
+# convolution makes the features, on a grid of 7 × 7 in B0, which are averaged and handed to the top.
 #
 # The drawing below shows the second block of B0's second stage, on a grid of 56 × 56. From left to right:
 #
@@ -137,10 +137,10 @@ for name, _, cost, top1 in rivals:
     print(f"{name} costs {cost / its_cost:.1f} times as much as {match}, which is at least as accurate")
 
 # %% [markdown]
-# Look along a horizontal line, or read the list: for the same accuracy, the large networks of the time cost from 4 to
-# 18 times as much. Not so the small networks for phones, at the lower left: they are relatives, made of the same kind
-# of block, and the best of them lies where a still smaller EfficientNet would. That is the paper's point: it takes a
-# good small network, and a good way to make it larger.
+# Look along a horizontal line, or read the list: for the same accuracy, the large networks of the time cost from 4.1
+# to 17.8 times as much. Not so the small networks for phones, at the lower left: they are relatives, made of the same
+# kind of block, and the best of them lies where a still smaller EfficientNet would. That is the paper's point: it takes
+# a good small network, and a good way to make it larger.
 #
 # Two things the figure does not say. Each network was trained by its own authors in their own way, and better training
 # alone lifts an old network by points. And a multiply-add is not a millisecond: what the networks cost on this machine
@@ -150,8 +150,8 @@ for name, _, cost, top1 in rivals:
 #
 # Why make depth, width and resolution grow together? Because B0 made about 4.5 times as expensive by more layers alone
 # reaches 79.0 % in the paper, by more channels alone 78.9 %, by larger images alone 79.1 %, and by all three together
-# 81.1 % (table 7). Larger images show finer detail, which needs more channels to hold it, and more layers to see it as
-# part of something large.
+# 81.1 % (arXiv 1905.11946, table 7). Larger images show finer detail, which needs more channels to hold it, and more
+# layers to see it as part of something large.
 #
 # The rule is short. Choose a number φ. Make the network deeper by α to the power of φ, wider by β to the φ,
 # and its images larger by γ to the φ. The three constants were found once, for the small network, so that α · β² · γ²
@@ -179,7 +179,7 @@ implied["mean"] = implied.mean(axis=1)
 print(implied.round(1))
 
 # %% [markdown]
-# If the rule had been followed to the letter, each row would hold one number three times. Up to B3 it nearly does.
+# If the rule had been followed to the letter, each row would hold one and the same number. Up to B3 it nearly does.
 # Further up the depth stays behind, and B7 has the φ of 7.0 in its images, 7.3 in its channels and 6.2 in its depth. So
 # "B7 has φ = 7" is fair for two of the three, and no single φ gives B7. The next figure draws the rule, with the mean φ
 # of each row, against what was published: at the top, less depth than the rule asks for, and a little more of the rest.
@@ -384,7 +384,7 @@ print(pd.DataFrame(variants.RECIPES).T.to_string(na_rep="–"))
 #   layers.
 # - Time on your machine decides, not the count alone. And an accuracy belongs to weights, not to an architecture.
 #
-# **The surprise:** asked for 10 % more depth, B1 gets 44 % more blocks, because each stage rounds up.
+# **The surprise:** asked for a tenth more depth, B1 gets 44 % more blocks, because each stage rounds up.
 #
 # Which to take? Start with the smallest one whose resolution shows what matters in your images; everything in this
 # course is quicker with it. A larger one wants larger images, more memory and more
