@@ -146,7 +146,7 @@ def test_smoke_tries_other_values_and_full_is_stanford_dogs():
     full = profiles.in_effect(chosen, profiles.resolve(ROOT, chosen, "full", []))
     for name in ("variant", "image_size", "seed", "limit_per_class"):
         assert smoke["05_unfreezing"][name] != own["05_unfreezing"][name]
-    for stem in ("03_data_loading", "04_head_training"):
-        assert (full[stem]["dataset"], full[stem]["batch_size"]) == ("stanford_dogs", 64)
-    for stem in ("05_unfreezing", "07_few_labels"):
+    assert (full["03_data_loading"]["dataset"], full["03_data_loading"]["batch_size"]) == ("stanford_dogs", 64)
+    assert full["04_head_training"]["comparison_images"] == 0  # all of them, at their full size
+    for stem in ("04_head_training", "05_unfreezing", "07_few_labels"):
         assert (full[stem]["dataset"], full[stem]["variant"]) == ("stanford_dogs", "B0")
