@@ -15,7 +15,6 @@ NOT_YET_IN_MINUTES = {  # headers in words: whoever writes one in minutes takes 
     "01_first_predictions",
     "02_variant_tour",
     "03_data_loading",
-    "04_head_training",
     "05_unfreezing",
     "06_export_and_serve",
 }
