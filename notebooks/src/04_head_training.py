@@ -236,11 +236,9 @@ frozen_history = model.fit(few.repeat(), **schedule, **watch).history
 curves = {"random weights": scratch_history, "pretrained, frozen": frozen_history}
 plotting.learning_curves(curves, x_label="four passes", num_classes=images.num_classes)
 for name, history in {"scratch": scratch_history, "frozen": frozen_history}.items():
-    records.record(f"{name}_train_accuracy", history["accuracy"][-1])
-    records.record(f"{name}_val_accuracy", history["val_accuracy"][-1])
-    print(
-        f"{name}: {history['accuracy'][-1]:.3f} of training, {history['val_accuracy'][-1]:.3f} of validation images right"
-    )
+    train_accuracy, val_accuracy = history["accuracy"][-1], history["val_accuracy"][-1]
+    records.record(f"{name}_val_accuracy", val_accuracy)
+    print(f"{name}: in the end {train_accuracy:.3f} of training and {val_accuracy:.3f} of validation images are right")
 
 # %% [markdown]
 # This is [overfitting](../docs/glossary.md#overfitting), as a curve. From random weights the training curves look like
