@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+from effnet_helpers import evaluation
 from effnet_helpers.course import ROOT
 from effnet_helpers.records import RECORD_MIME
 
@@ -55,6 +56,17 @@ def test_an_accuracy_outside_its_band_is_noticed():
     figures = committed_figures("04_head_training")
     assert set(outside_bands("04_head_training", figures | {"val_accuracy": 0.5})) == {"val_accuracy"}
     assert "val_accuracy" in outside_bands("04_head_training", {})
+
+
+def test_what_lesson_04_says_of_its_table_is_in_the_table():
+    accuracies = evaluation.measured("frozen_head").groupby("input")["val_accuracy"]
+    plain = accuracies.get_group("averages, images as they are")
+    for versions in (2, 4):
+        augmented = accuracies.get_group(f"averages, {versions} versions of each image")
+        assert abs(augmented.mean() - plain.mean()) < plain.max() - plain.min()
+    averages = max(each.max() for name, each in accuracies if name.startswith("averages"))
+    assert accuracies.get_group("counts of 200 kinds of region").min() > averages
+    assert accuracies.get_group("counts of 100 kinds, from random starts").min() < averages
 
 
 @pytest.mark.release

@@ -199,7 +199,7 @@ for name in ("block6d_project_bn", "block6d_drop"):
 # validation.
 
 # %%
-number = comparison_images or images.sizes["train"]
+number = min(max(comparison_images, 4), images.sizes["train"]) if comparison_images else images.sizes["train"]
 small = data.load(dataset, **options | {"image_size": image_size // 2 if comparison_images else image_size})
 few_batch = min(batch_size, max(2, number // 4))
 
@@ -310,7 +310,7 @@ over_seeds.filter(like="averages", axis=0)[["count", "mean", "min", "max"]]
 
 # %% [markdown]
 # The marked epoch is the one whose weights are kept. After it the loss on training images still falls, that on
-# validation images no longer does, and all of it lies far below log K.
+# validation images no longer does, and all of it lies below log K.
 #
 # Does augmentation help? One pair of trainings cannot tell, so the table has what three training seeds gave on the
 # default images. The differences are smaller than those between the seeds: no gain that this could show. It is not
