@@ -211,9 +211,9 @@ plotting.schedule([float(schedule(step)) for step in range(steps)])
 # %% [markdown]
 # ## Never worse than the head
 #
-# Length is counted in steps of the optimizer, not in passes over the images: the same number of passes is few steps over
-# few images, and many over many. Compile after unfreezing, and fit. Validation comes every tenth of the way, and two
-# [callbacks](../docs/glossary.md#callback) go with it:
+# Length is counted in steps of the optimizer, not in passes over the images: the same number of passes is few steps
+# over few images, and many over many. Compile after unfreezing, and fit. Validation comes every tenth of the way, and
+# two [callbacks](../docs/glossary.md#callback) go with it:
 #
 # - `KeepBest` counts the fitted head as epoch 0. The weights with the highest validation accuracy are put back at the
 #   end, of equal ones those with the lowest loss; if none is better than the head, the head stays.
@@ -290,10 +290,10 @@ model.set_weights(tuned_weights)
 #
 # ## What is each choice worth?
 #
-# Advice like the rules above is easily repeated and seldom checked. `make bench ROW=recipes` trains by a base recipe, 150
-# steps from `block4a` at a peak of 0.0003, and by the same with one choice changed, on sets of pictures unlike each
-# other: two of photographs, micrographs of pollen, magnetic tiles, the textile, and some of these with few images (the
-# number behind a name is that of training images in each class). Each dot is a mean of *paired* differences: same
+# Advice like the rules above is easily repeated and seldom checked. `make bench ROW=recipes` trains by a base recipe,
+# 150 steps from `block4a` at a peak of 0.0003, and by the same with one choice changed, on sets of pictures unlike
+# each other: two of photographs, micrographs of pollen, magnetic tiles, the textile, and some of these with few images
+# (the number behind a name is that of training images in each class). Each dot is a mean of *paired* differences: same
 # pictures, same split, same seed. In brackets stands how many pairs there are.
 
 # %%
@@ -319,13 +319,13 @@ plotting.paired_differences(worth, base="the base recipe")
 # advice. The small marks are single sets, and those most like your pictures matter most to you.
 #
 # - **Clearly worse:** batch normalization that is not frozen; too few blocks where the pictures are far from ImageNet
-#   (look at the textile marks of "from block6a", and then at those of the photographs, which lie about zero); and a rate
-#   too low for so few steps. That is why the head decides how deep: where it is right nearly always, shallow costs
-#   nothing.
-# - **"Last 20 layers"** is too shallow in the same way. That it cuts a block in half is no separate effect in these
-#   runs: a boundary is where a network can be cut, cached and named, and the rule about whole blocks is one of tidiness.
-# - **Warm-up, and the head first:** leaving them out leans towards worse, by less than these runs can tell from nothing.
-#   They cost little; do not expect much of them.
+#   (look at the textile marks of "from block6a", and then at those of the photographs, which lie about zero); and a
+#   rate too low for so few steps. That is why the head decides how deep: where it is right nearly always, shallow
+#   costs nothing.
+# - **"Last 20 layers"** is too shallow for the textile in the same way. Whether it matters that it cuts a block in half,
+#   these runs cannot tell. A boundary is where a network can be cut, cached and named: the rule is one of tidiness.
+# - **Warm-up, and the head first:** leaving them out leans towards worse, by less than these runs can tell from
+#   nothing. They cost little; do not expect much of them.
 # - **Lagging statistics,** which looked so alarming above, make no difference to what is kept in the end, when the rate
 #   has fallen and the averages have caught up. They spoil what you see on the way, and may make you stop.
 #
@@ -344,8 +344,8 @@ by_recipe.round(3)
 
 # %% [markdown]
 # None of the celebrated extras, from label smoothing to a larger network as a teacher, moves the mean by more than its
-# interval. Augmentation is a claim about your pictures: "any way up" says that they mean the same when turned, and for a
-# weave that is not so. And fine-tuning is no duty: where the head alone is right nearly always, as on cats and dogs,
+# interval. Augmentation is a claim about your pictures: "any way up" says that they mean the same when turned, and for
+# a weave that is not so. And fine-tuning is no duty: where the head alone is right nearly always, as on cats and dogs,
 # nothing is gained.
 #
 # The tips that come with the Keras example, each with what came of it, are in
