@@ -322,8 +322,9 @@ plotting.paired_differences(worth, base="the base recipe")
 #   (look at the textile marks of "from block6a", and then at those of the photographs, which lie about zero); and a
 #   rate too low for so few steps. That is why the head decides how deep: where it is right nearly always, shallow
 #   costs nothing.
-# - **"Last 20 layers"** is too shallow for the textile in the same way. Whether it matters that it cuts a block in half,
-#   these runs cannot tell. A boundary is where a network can be cut, cached and named: the rule is one of tidiness.
+# - **"Last 20 layers"** is too shallow for the textile in the same way. Whether it matters that it cuts a block in
+#   half, these runs cannot tell. A boundary is where a network can be cut, cached and named: the rule is one of
+#   tidiness.
 # - **Warm-up, and the head first:** leaving them out leans towards worse, by less than these runs can tell from
 #   nothing. They cost little; do not expect much of them.
 # - **Lagging statistics,** which looked so alarming above, make no difference to what is kept in the end, when the rate
