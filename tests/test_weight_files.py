@@ -72,7 +72,7 @@ CASES = [
     pytest.param(source, case, id=f"{case['model']}-{case['recipe']}", marks=[pytest.mark.release] * is_second)
     for source in STATED
     for case in STATED[source]["cases"]
-    for is_second in [case["model"] in ("tf_efficientnet_b3", "efficientnet-b2")]
+    for is_second in [case["model"] in ("efficientnet_b3", "efficientnet-b2")]
 ]
 
 
