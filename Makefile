@@ -34,14 +34,14 @@ lab: $(STAMP) ## open JupyterLab on the notebooks
 notebooks: $(STAMP) ## rebuild the committed notebooks and their outputs from notebooks/src
 	@$(EFFNET) build $(NOTEBOOKS)
 
-test: $(STAMP) ## lint, unit tests, lessons 01 to 03 cell by cell, the whole series small and on other data
+test: $(STAMP) ## lint, unit tests, lessons 00 to 03 cell by cell, the whole series small and on other data
 	@echo "== 1 of 4: lint"
 	@$(BIN)/ruff check effnet_helpers tests notebooks/src
 	@$(BIN)/ruff format --check effnet_helpers tests notebooks/src
 	@echo "== 2 of 4: unit tests, and the rules every notebook keeps to"
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not notebooks and not release"
-	@echo "== 3 of 4: committed notebooks 01 to 03, every cell again (nbval)"
-	@$(NBVAL) notebooks/0[123]_*.ipynb
+	@echo "== 3 of 4: committed notebooks 00 to 03, every cell again (nbval)"
+	@$(NBVAL) notebooks/0[0123]_*.ipynb
 	@echo "== 4 of 4: the series, small: other parameters, Stanford Dogs in miniature, a folder with broken files"
 	@$(BIN)/python -m pytest -m "notebooks and not release"
 	@echo "== all tests passed"
