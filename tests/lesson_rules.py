@@ -40,6 +40,8 @@ def output_problems(notebook: NotebookNode) -> list[str]:
     if counts != list(range(1, len(code) + 1)):
         problems.append(f"execution counts are not 1 to {len(code)}: {counts}")
     for number, cell in enumerate(code, start=1):
+        if "nbval-check-output" in cell.metadata.get("tags", []) and "<img" in str(cell.outputs):
+            problems.append(f"cell {number}: nbval would compare the pixels of its figure: draw it in another cell")
         for output in cell.outputs:
             problems += [f"cell {number}: {problem}" for problem in _one_output_problems(output)]
     size = len(nbformat.writes(notebook).encode())

@@ -211,6 +211,14 @@ def test_good_outputs_have_no_problems():
     assert rules.pictures(notebook) == [base64.b64decode(PIXEL)]
 
 
+def test_a_figure_in_a_cell_that_nbval_compares_is_noticed():
+    notebook = ran(image({"text/html": f'<img src="data:image/png;base64,{PIXEL}" alt="A dot">'}))
+    assert rules.output_problems(notebook) == []
+    notebook.cells[0].metadata["tags"] = ["nbval-check-output"]
+    (found,) = rules.output_problems(notebook)
+    assert "nbval would compare the pixels" in found
+
+
 HOME = str(Path("/") / "home" / "ada" / "dogs")  # not written out: no tracked file holds such a path
 
 
