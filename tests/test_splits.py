@@ -1,11 +1,13 @@
 import random
 
+from effnet_helpers import data
 from effnet_helpers.data.splits import hash_key, join_copies, limit_by_hash, split_by_hash
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -204,3 +206,27 @@ def test_copies_join_groups():
     names, digests = ["a", "b", "c", "d", "e"], ["1", "2", "2", "3", "4"]
     assert join_copies(names, digests) == ("a", "b", "b", "d", "e")
     assert join_copies(names, digests, ["g", "g", "h", "h", "i"]) == ("g", "g", "g", "g", "i")
+
+
+def test_folds_hold_every_image_once_and_keep_groups_and_shares():
+    names = [f"{label}/{number}" for label in "ab" for number in range(23)]
+    labels, groups = [int(name[0] == "b") for name in names], [name[:4] for name in names]
+    folds = [data.fold_by_hash(names, labels, fold, 5, seed=1, groups=groups) for fold in range(5)]
+    assert sorted(np.concatenate(folds).tolist()) == list(range(46))
+    for fold in folds:
+        assert {groups[i] for i in fold}.isdisjoint(groups[i] for i in range(46) if i not in fold)
+    single = [data.fold_by_hash(names, labels, fold, 5) for fold in range(5)]
+    assert all(4 <= sum(labels[i] == label for i in fold) <= 5 for fold in single for label in (0, 1))
+
+
+def test_a_fold_is_the_test_split(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            Image.fromarray(np.full((8, 8, 3), 10 * number + (name == "a"), np.uint8)).save(
+                tmp_path / name / f"{number}.png"
+            )
+    parts = [data.load(f"folder:{tmp_path}", image_size=8, fold=(fold, 5)) for fold in range(5)]
+    tested = [name for images in parts for name in images.splits["test"].names]
+    assert sorted(tested) == sorted(set(tested)) and len(tested) == 20
+    assert all(images.sizes == {"train": 14, "val": 2, "test": 4} for images in parts)

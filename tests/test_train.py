@@ -31,8 +31,10 @@ OPTIONS = (
     "block7a",
     "--batch-size",
     "8",
+    "--folds",
+    "3",
 )
-SETTINGS = Settings("", image_size=32, augment="mirrored", steps=6, from_block="block7a", batch_size=8)
+SETTINGS = Settings("", image_size=32, augment="mirrored", steps=6, from_block="block7a", batch_size=8, folds=3)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,6 +81,7 @@ def test_one_command_leaves_a_model_its_card_and_a_report(trained):
     assert re.search(r"This takes about \d minutes?, \d\.\d GB of memory and \d\.\d GB of disk\.", said)
     assert re.search(r"45 of 46 pictures can be used.*3 classes; images: 30 train, 6 val, 9 test", said, re.DOTALL)
     assert "On test images:" in said
+    assert re.search(r"3 times, each time without a part of the images, on those: .* of 45 right", said)
     model, card = models.load(folder / "shells.keras")
     assert card.class_names == ("any", "bright", "dark")
     assert model.output_shape == (None, 3)
@@ -100,6 +103,14 @@ def test_thumbnails_carry_no_exif(trained):
     page = (trained[0] / "shells.html").read_text(encoding="utf-8")
     for jpeg in re.findall(r"data:image/jpeg;base64,([^\"]+)", page):
         assert not Image.open(io.BytesIO(base64.b64decode(jpeg))).getexif()
+
+
+def test_few_validation_images_bring_five_folds(pictures):
+    with pytest.warns(data.LeftOutWarning):
+        images = data.load(f"folder:{pictures}", image_size=32)
+    assert [replace(SETTINGS, folds=folds).folds_for(images) for folds in (None, 0, 3)] == [5, 0, 3]
+    with pytest.raises(ValueError, match=r"--folds: expected 0 for none, or 2 to 20\. Received: 1"):
+        Settings("", folds=1)
 
 
 def interrupted_in(phase, monkeypatch, arguments):

@@ -265,6 +265,13 @@ def train(
     group_by: Annotated[str | None, typer.Option(help="Pattern in names of what stays together: video[0-9]+")] = None,
     balance: Annotated[str | None, typer.Option(help="class_weights or balanced_sampling, for rare classes.")] = None,
     limit_per_class: Annotated[int | None, typer.Option(help="At most so many images of each class.")] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Further models, each scored on images it has not seen; 0 for none.",
+            show_default="5 where a class has fewer than 30 validation images",
+        ),
+    ] = None,
     split_seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
     seed: Annotated[int, typer.Option(help="Of training.")] = 0,
     report: Annotated[Path | None, typer.Option(help="The page to write.", show_default="named as the model")] = None,

@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from effnet_helpers import data, evaluation, models, outputs, preprocessing, rec
 from effnet_helpers.course import CourseError
 from effnet_helpers.course.display import audit_table, count_progress
 from effnet_helpers.course.train_report import REPORT, Trained, write_report
-from effnet_helpers.course.train_settings import Settings, estimate, option, shortages
+from effnet_helpers.course.train_settings import FEW_VALIDATION_IMAGES, Settings, estimate, option, shortages
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.runtime import keras
 from effnet_helpers.specs import parse_spec
@@ -28,10 +28,11 @@ import pandas as pd
 from rich import progress
 from rich.console import Console
 
-READING, HEAD, FINE_TUNING, TEST = "reading", "head", "fine-tuning", "test"
+READING, HEAD, FINE_TUNING, TEST, FOLDS = "reading", "head", "fine-tuning", "test", "folds"
 HISTORIES = {HEAD: "head-history.csv", FINE_TUNING: "fine_tune-history.csv"}  # what `training` keeps of a phase
 KEPT = "training.json"  # in the folder of a training: its settings and how long it took
 CHECKPOINT = r"(head|fine_tune)-(\d+\.npz|history\.csv)"  # names of what `training` keeps there
+FOLD = r"fold-\d+((\.new)?\.npz)?"  # the folder of such a training, and what it answered
 
 
 def train(
@@ -74,18 +75,21 @@ def train(
         raise CourseError(
             f"The pictures changed since the training in {folder} began: delete that folder to start afresh"
         )
-    model = models.add_head(backbone, dataset.num_classes)
+    model, folds = models.add_head(backbone, dataset.num_classes), _folds(settings, dataset, console)
     if kept:
         console.print(f"Going on with the training in {folder}.", markup=False, highlight=False, soft_wrap=True)
     else:
-        expected = estimate(model, dataset, settings, batch_size)
+        expected = estimate(model, dataset, settings, batch_size, len(folds))
         console.print(str(expected), highlight=False)
+        if folds and settings.folds is None:
+            few = f"A class has fewer than {FEW_VALIDATION_IMAGES} validation images, so {len(folds)} further models"
+            console.print(f"{few} are scored on images they have not seen; --folds 0 leaves them out.", soft_wrap=True)
         for line in shortages(expected, batch_size):
             console.print(line, highlight=False)
         kept = {"settings": asdict(settings), "pictures": pictures, "seconds": {READING: reading}}
         _keep(folder, kept)
     try:
-        trained = _train(model, dataset, settings, batch_size, folder, kept, console)
+        trained = _train(model, dataset, folds, settings, batch_size, folder, kept, console)
         card = {"class_names": dataset.class_names, "resize_mode": settings.resize_mode, "bits": dataset.bits}
         models.save(model, out, **card, variant=settings.variant)
         write_report(report, trained, settings, findings, dataset, out)
@@ -94,7 +98,8 @@ def train(
         console.print(f"What was reached is in {folder}: the same command with --resume goes on.", **how)
         raise
     _remove(folder)
-    console.print(f"{trained.verdict}\nOn test images: {trained.test}.", highlight=False, soft_wrap=True)
+    said = [trained.verdict, f"On test images: {trained.test}.", *trained.cross_validated]
+    console.print("\n".join(said), highlight=False, soft_wrap=True)
     console.print(f"The model: {out}\nThe report: {report}", soft_wrap=True, markup=False, highlight=False)
     return trained.test
 
@@ -102,6 +107,7 @@ def train(
 def _train(
     model: keras.Model,
     dataset: ImageDataset,
+    folds: list[ImageDataset],
     settings: Settings,
     batch_size: int,
     folder: Path,
@@ -109,26 +115,84 @@ def _train(
     console: Console,
 ) -> Trained:
     """Goes through the phases; each starts from what is kept of those before, so that it may have been interrupted."""
-    common = {"batch_size": batch_size, "balance": settings.balance, "seed": settings.seed}
-    augment = preprocessing.AUGMENTATIONS.get(settings.augment)
-    with _phase(HEAD, folder, kept, console):
-        _restart_random_streams(model, settings.seed)
-        head = training.fit_head(model, dataset, **common, checkpoint_dir=folder)
-    console.print(f"The head alone: {head.val_accuracy:.1%} of validation images right.", highlight=False)
-    chosen = {name: getattr(settings, name) for name in ("steps", "from_block", "learning_rate")}
-    recipe = training.choose_recipe(dataset.sizes["train"], head.val_accuracy, **chosen, batch_size=batch_size)
-    console.print(str(recipe), highlight=False, soft_wrap=True)
-    with _phase(FINE_TUNING, folder, kept, console):
-        models.unfreeze_blocks(model, from_block=recipe.from_block)
-        _restart_random_streams(model, settings.seed + 1)
-        how = {"steps": recipe.steps, "learning_rate": recipe.learning_rate, "augment": augment}
-        fine = training.fine_tune(model, dataset, **how, **common, checkpoint_dir=folder)
-    with _phase(TEST, folder, kept, console):
+
+    def phase(name: str) -> contextlib.AbstractContextManager:
+        return _phase(name, folder, kept, console)
+
+    def say(sentence: str) -> None:
+        console.print(sentence, highlight=False, soft_wrap=True)
+
+    head, recipe, fine = _fit(model, dataset, settings, batch_size, folder, phase, say)
+    with phase(TEST):
         test = evaluation.evaluate(model, dataset, "test", batch_size)
+    answers = []
+    for number, fold in enumerate(folds):
+        with phase(f"{FOLDS} {number + 1} of {len(folds)}"):
+            answers.append(_answers_of_fold(number, fold, settings, batch_size, folder))
+    pooled = None
+    if answers:
+        probabilities, labels = (np.concatenate(each) for each in zip(*answers, strict=True))
+        pooled = evaluation.report_from_probabilities(probabilities, labels, dataset.class_names), len(answers)
     # What a killed process did is in the checkpoints alone.
     trained = {name: fit.preparation_seconds + fit.seconds for name, fit in ((HEAD, head), (FINE_TUNING, fine))}
     seconds = {name: max(each, trained.get(name, 0)) for name, each in kept["seconds"].items()}
-    return Trained(head, recipe, fine, test, seconds)
+    return Trained(head, recipe, fine, test, pooled, seconds)
+
+
+def _fit(
+    model: keras.Model,
+    dataset: ImageDataset,
+    settings: Settings,
+    batch_size: int,
+    folder: Path,
+    phase: Callable[[str], contextlib.AbstractContextManager] = contextlib.nullcontext,
+    say: Callable[[str], object] = str,
+) -> tuple[training.Fit, training.Recipe, training.Fit]:
+    """Fits the head, chooses what else trains, and trains that."""
+    common = {"batch_size": batch_size, "balance": settings.balance, "seed": settings.seed, "checkpoint_dir": folder}
+    with phase(HEAD):
+        _restart_random_streams(model, settings.seed)
+        head = training.fit_head(model, dataset, **common)
+    say(f"The head alone: {head.val_accuracy:.1%} of validation images right.")
+    chosen = {name: getattr(settings, name) for name in ("steps", "from_block", "learning_rate")}
+    recipe = training.choose_recipe(dataset.sizes["train"], head.val_accuracy, **chosen, batch_size=batch_size)
+    say(str(recipe))
+    with phase(FINE_TUNING):
+        models.unfreeze_blocks(model, from_block=recipe.from_block)
+        _restart_random_streams(model, settings.seed + 1)
+        augment = preprocessing.AUGMENTATIONS.get(settings.augment)
+        how = {"steps": recipe.steps, "learning_rate": recipe.learning_rate, "augment": augment}
+        fine = training.fine_tune(model, dataset, **how, **common)
+    return head, recipe, fine
+
+
+def _folds(settings: Settings, dataset: ImageDataset, console: Console) -> list[ImageDataset]:
+    """The same pictures with other test splits, which together hold all of them; none where they are not wanted."""
+    count = settings.folds_for(dataset)
+    try:
+        return [_load(settings, fold=(number, count)) for number in range(count)]
+    except ValueError as error:
+        if settings.folds:
+            raise
+        console.print(f"No folds, although classes have few images: {error}", highlight=False, soft_wrap=True)
+        return []
+
+
+def _answers_of_fold(
+    number: int, dataset: ImageDataset, settings: Settings, batch_size: int, folder: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Trains without one part of the images; probabilities and labels of that part, kept once they are known."""
+    kept = folder / f"fold-{number}.npz"
+    if not kept.exists():
+        backbone = models.build_backbone(settings.variant, image_size=settings.image_size)
+        model = models.add_head(backbone, dataset.num_classes)
+        _fit(model, dataset, settings, batch_size, folder / f"fold-{number}")
+        report = evaluation.evaluate(model, dataset, "test", batch_size)
+        new = kept.with_suffix(".new.npz")
+        np.savez(new, probabilities=report.probabilities, labels=report.labels)
+        new.replace(kept)
+    with np.load(kept) as answers:
+        return answers["probabilities"], answers["labels"]
 
 
 def _read(settings: Settings, console: Console) -> tuple[data.Audit, ImageDataset]:
@@ -137,15 +201,18 @@ def _read(settings: Settings, console: Console) -> tuple[data.Audit, ImageDatase
     if len(findings.findings):
         console.print(audit_table(findings.summary))
     console.print(findings.headline, soft_wrap=True, markup=False, highlight=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", data.LeftOutWarning)  # the audit has said it
-        how = ("image_size", "resize_mode", "split_seed", "group_by", "limit_per_class")
-        dataset = data.load(
-            data.spec_of_path(settings.specification), **{name: getattr(settings, name) for name in how}
-        )
+    dataset = _load(settings)
     sizes = ", ".join(f"{size:,} {split}" for split, size in dataset.sizes.items())
     console.print(f"{dataset.num_classes} classes; images: {sizes}", highlight=False)
     return findings, dataset
+
+
+def _load(settings: Settings, fold: tuple[int, int] | None = None) -> ImageDataset:
+    how = ("image_size", "resize_mode", "split_seed", "group_by", "limit_per_class")
+    spec = data.spec_of_path(settings.specification)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", data.LeftOutWarning)  # the audit has said it
+        return data.load(spec, **{name: getattr(settings, name) for name in how}, fold=fold)
 
 
 def _restart_random_streams(model: keras.Model, seed: int) -> None:
@@ -230,7 +297,9 @@ def _remove(folder: Path) -> None:
     for path in folder.iterdir():
         if _is_temporary(path) and path.is_dir():
             shutil.rmtree(path)
-        elif path.name == KEPT or _is_temporary(path) or re.fullmatch(CHECKPOINT, path.name):
+        elif path.is_dir() and re.fullmatch(FOLD, path.name):
+            _remove(path)
+        elif path.name == KEPT or _is_temporary(path) or re.fullmatch(f"{CHECKPOINT}|{FOLD}", path.name):
             path.unlink()
     with contextlib.suppress(OSError):  # not empty
         folder.rmdir()

@@ -48,6 +48,7 @@ class Trained:
         recipe: What was chosen for fine-tuning.
         fine: The fine-tuning.
         test: Answers on the test split.
+        folds: Answers of further models on all images, each by one that has not seen them, and how many models.
         seconds: Of each phase, by its name.
     """
 
@@ -55,7 +56,16 @@ class Trained:
     recipe: training.Recipe
     fine: training.Fit
     test: evaluation.Report
+    folds: tuple[evaluation.Report, int] | None
     seconds: Mapping[str, float]
+
+    @property
+    def cross_validated(self) -> list[str]:
+        """What the folds say, in a sentence; none without folds."""
+        if not self.folds:
+            return []
+        report, count = self.folds
+        return [f"Trained in the same way {count} times, each time without a part of the images, on those: {report}."]
 
     @property
     def verdict(self) -> str:
@@ -96,7 +106,7 @@ def write_report(
         "title": out.stem,
         "command": command,
         "audit_command": shlex.join(["effnet", "audit", settings.specification]),
-        "summary": [f"On test images: {test}.", trained.verdict],
+        "summary": [f"On test images: {test}.", *trained.cross_validated, trained.verdict],
         "made": f"{datetime.now():%Y-%m-%d %H:%M}, {runtime.describe()}",
         "audit": findings.headline,
         "findings": _rows(findings.summary.drop(columns="finding")),
@@ -108,6 +118,11 @@ def write_report(
             ["head alone", "validation", val, *_percent(trained.head.val_accuracy, val)],
             ["the model", "validation", val, *_percent(trained.fine.val_accuracy, val)],
             ["the model", "test, looked at once", len(test.labels), *_percent(test.accuracy, len(test.labels))],
+            *(
+                [f"{count} such models", "all, each left out once", (number := len(every.labels)),
+                 *_percent(every.accuracy, number)]
+                for every, count in ([trained.folds] if trained.folds else [])
+            ),
         ],
         "per_class": _rows(test.per_class.round(2)),
         "confused": _confused(test),

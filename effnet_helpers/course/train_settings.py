@@ -14,6 +14,7 @@ from effnet_helpers import machine, models, preprocessing, records, training
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.runtime import keras
 
+import numpy as np
 import psutil
 
 TIMED = 3  # batches
@@ -21,6 +22,7 @@ TIMED = 3  # batches
 # a backward pass a little more than its multiplications; activations and gradients half as much again as activations.
 STARTING, COST_OF_TRAINING, GRADIENTS = 12, 1.2, 1.5
 VALIDATIONS, REESTIMATED_IMAGES = 10, 256  # of `training`
+FOLDS, FEW_VALIDATION_IMAGES = 5, 30  # so many folds, where a class has fewer images to validate on
 COPIES = 6  # of all weights on disk: two checkpoints with Adam's two averages each
 
 
@@ -40,6 +42,7 @@ class Settings:
     group_by: str | None = None
     balance: str | None = None
     limit_per_class: int | None = None
+    folds: int | None = None
     split_seed: int = 0
     seed: int = 0
 
@@ -56,6 +59,8 @@ class Settings:
         for name, least in (("steps", 1), ("limit_per_class", 3), ("seed", 0)):
             value = getattr(self, name)
             records.expect(value is None or value >= least, option(name), value, f"a whole number from {least} up")
+        known = self.folds is None or self.folds == 0 or 2 <= self.folds <= 20
+        records.expect(known, "--folds", self.folds, "0 for none, or 2 to 20")
         fits = self.batch_size == 0 or self.batch_size >= 2
         records.expect(fits, "--batch-size", self.batch_size, "2 or more, or 0 to choose")
         try:
@@ -64,6 +69,15 @@ class Settings:
             raise ValueError(
                 f"--group-by: expected a regular expression ({error}). Received: {self.group_by!r}"
             ) from None
+
+    def folds_for(self, dataset: ImageDataset) -> int:
+        """How many further models are trained, each to be scored on a part of the images that it has not seen.
+
+        Where a class has few validation images, what they say may be off by many points.
+        """
+        if self.folds is not None:
+            return self.folds
+        return FOLDS if np.bincount(dataset.labels("val")).min() < FEW_VALIDATION_IMAGES else 0
 
     @property
     def given(self) -> dict[str, Any]:
@@ -96,7 +110,9 @@ def option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def estimate(model: keras.Model, dataset: ImageDataset, settings: Settings, batch_size: int) -> Estimate:
+def estimate(
+    model: keras.Model, dataset: ImageDataset, settings: Settings, batch_size: int, folds: int = 0
+) -> Estimate:
     """Times a few batches of the whole network on this machine, and counts how often what part of it will run.
 
     Args:
@@ -104,6 +120,7 @@ def estimate(model: keras.Model, dataset: ImageDataset, settings: Settings, batc
         dataset: What it will be trained on.
         settings: How.
         batch_size: Images in a step.
+        folds: How many further models are trained.
     """
     started = time.perf_counter()
     batches = [images for images, _ in dataset.batches("train", batch_size).take(TIMED)]
@@ -136,7 +153,8 @@ def estimate(model: keras.Model, dataset: ImageDataset, settings: Settings, batc
     models.freeze_backbone(model)
     disk += COPIES * model.count_params() * 4 / 1e9
     memory += psutil.Process().memory_info().rss
-    return Estimate((min(times), max(times)), memory / 2**30, disk)
+    times = [(1 + folds) * each for each in times]
+    return Estimate((min(times), max(times)), memory / 2**30, (1 + folds) * disk)
 
 
 def shortages(expected: Estimate, batch_size: int) -> Iterator[str]:

@@ -12,12 +12,14 @@ from effnet_helpers.data.scan import printable, scan
 from effnet_helpers.data.sources import list_files
 from effnet_helpers.data.splits import (
     check_limit_per_class,
+    fold_by_hash,
     groups_by_pattern,
     join_copies,
     limit_by_hash,
     split_by_hash,
 )
 from effnet_helpers.preprocessing import FORMATS, RESIZE_MODES, check_size
+from effnet_helpers.records import expect
 
 import numpy as np
 
@@ -38,6 +40,7 @@ def load(
     test_fraction: float = 0.2,
     limit_per_class: int | None = None,
     group_by: str | None = None,
+    fold: tuple[int, int] | None = None,
 ) -> ImageDataset:
     """Loads a labelled set of images, split into train, val and test.
 
@@ -58,6 +61,8 @@ def load(
             large published sets the first in the order of their records.
         group_by: A regular expression that finds in an image's name what it must not be split from, such as
             `"video[0-9]+"`; see `splits.groups_by_pattern`. A table's column "group" does the same.
+        fold: `(number, count)`: the test split is that one of `count` parts which are disjoint and together hold every
+            image, counted from 0; `test_fraction` plays no part. Only where the publishers made no splits.
 
     Returns:
         An `ImageDataset`.
@@ -91,13 +96,15 @@ def load(
     groups = groups if group_by is None else groups_by_pattern(files.names, group_by)
     _check_groups_stay_whole(given, groups)
     groups = join_copies(files.names, files.digests, groups)
+    if fold is not None:
+        expect(not has_splits, "fold", fold, "None where the splits are given")
     return ImageDataset(
         name=listing.name,
         class_names=listing.class_names,
         image_size=image_size,
         resize_mode=resize_mode,
         provenance=listing.provenance,
-        splits=_split(files, given, groups, split_seed, val_fraction, test_fraction, limit_per_class),
+        splits=_split(files, given, groups, split_seed, val_fraction, test_fraction, limit_per_class, fold),
         left_out=tuple(left_out),
         passed_over=listing.passed_over,
         wordnet_ids=listing.wordnet_ids,
@@ -198,6 +205,7 @@ def _split(
     val_fraction: float,
     test_fraction: float,
     limit_per_class: int | None,
+    fold: tuple[int, int] | None,
 ) -> dict[str, ImageFiles]:
     """Keeps the splits that the publishers made, and cuts those that are missing from train."""
     groups = np.array(groups, dtype=object)
@@ -206,6 +214,8 @@ def _split(
         strata = [f"{split}/{label}" for split, label in zip(given, files.labels, strict=True)]
         kept = limit_by_hash(files.names, strata, seed, limit_per_class)
         files, given, groups = files.take(kept), given[kept], groups[kept]
+    if fold is not None:
+        given[fold_by_hash(files.names, files.labels.tolist(), *fold, seed, groups.tolist())] = "test"
     parts = {split: files.take(np.flatnonzero(given == split)) for split in SPLITS}
     cut = split_by_hash(
         parts["train"].names,

@@ -44,11 +44,7 @@ def split_by_hash(
     """
     if val_fraction < 0 or test_fraction < 0 or val_fraction + test_fraction >= 1:
         raise ValueError(f"val and test must leave images to train on. Received: {val_fraction=}, {test_fraction=}")
-    groups, members, strata = names if groups is None else groups, {}, {}
-    for i in sorted(range(len(names)), key=lambda i: (hash_key(groups[i], seed), names[i])):
-        members.setdefault(groups[i], []).append(i)
-    for unit in members.values():
-        strata.setdefault(tuple(sorted({labels[i] for i in unit})), []).append(unit)
+    strata = _strata(names, labels, seed, groups)
     splits = {"train": [], "val": [], "test": []}
     for position, stratum in enumerate(sorted(strata)):
         units, total = strata[stratum], sum(map(len, strata[stratum]))
@@ -60,6 +56,50 @@ def split_by_hash(
     empty = {"val": val_fraction == 0, "test": test_fraction == 0, "train": False}
     check_classes_in_splits(names, labels, {split: part for split, part in splits.items() if not empty[split]})
     return {name: np.array(sorted(part, key=lambda i: names[i]), dtype=np.int64) for name, part in splits.items()}
+
+
+def fold_by_hash(
+    names: Sequence[str], labels: Sequence[int], fold: int, folds: int, seed: int = 0,
+    groups: Sequence[str] | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Takes one of several parts that are disjoint and together hold every image: stratified, groups whole.
+
+    Args:
+        names: Names of the images, unique, relative to the data set.
+        labels: The class of each image.
+        fold: Which part, counted from 0.
+        folds: How many parts there are.
+        seed: Another seed gives other parts.
+        groups: What each image belongs to and must not be split from; None keeps nothing together.
+
+    Returns:
+        int64 array of positions in `names`, in the order of the names.
+
+    Example:
+        >>> names, labels = ["cat/1", "cat/2", "cat/3", "cat/4"], [0, 0, 0, 0]
+        >>> sorted(i for fold in (0, 1) for i in data.fold_by_hash(names, labels, fold, 2).tolist())
+        [0, 1, 2, 3]
+    """
+    part = []
+    for units in _strata(names, labels, seed, groups).values():
+        total, before = sum(map(len, units)), 0
+        for unit in units:
+            middle = before + len(unit) / 2
+            part += unit if int(folds * middle / total) == fold else []
+            before += len(unit)
+    return np.array(sorted(part, key=lambda i: names[i]), dtype=np.int64)
+
+
+def _strata(
+    names: Sequence[str], labels: Sequence[int], seed: int, groups: Sequence[str] | None
+) -> dict[tuple[int, ...], list[list[int]]]:
+    """Of images of the same classes the groups, in the order of a hash of seed and name."""
+    groups, members, strata = names if groups is None else groups, {}, {}
+    for i in sorted(range(len(names)), key=lambda i: (hash_key(groups[i], seed), names[i])):
+        members.setdefault(groups[i], []).append(i)
+    for unit in members.values():
+        strata.setdefault(tuple(sorted({labels[i] for i in unit})), []).append(unit)
+    return strata
 
 
 def take_units(units: list[list[int]], room: int, left: int) -> list[int]:
