@@ -104,8 +104,11 @@ plotting.image_grid(originals, list(photos), columns=4, heading="The photographs
 
 # %% [markdown]
 # The network takes squares of one size. `load_image` does what the authors did when they measured their accuracy: cut
-# out a central square, at 224 pixels seven eighths of the shorter side, and bring it to the network's size. The pixels
-# remain numbers from 0 to 255. The photographs together are one array with four axes: photograph, row, column, colour.
+# out a central square, at 224 pixels seven eighths of the shorter side, and bring it to the network's size, by a
+# bicubic interpolation that looks at the sixteen nearest pixels and no others, however much it shrinks. (Averaging over
+# all that fall together looks better, and is what lessons 03 and later do with your own pictures; but weights answer
+# best to what they were evaluated with.) The pixels remain numbers from 0 to 255.
+# The photographs together are one array with four axes: photograph, row, column, colour.
 
 # %%
 images = np.stack([load_image(path, facts.resolution) for path in photos.values()])

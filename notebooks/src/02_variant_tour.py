@@ -370,7 +370,33 @@ print(pd.DataFrame(variants.RECIPES).T.to_string(na_rep="–"))
 # - **Noisy Student** labels hundreds of millions of further photographs with one network, and trains the next on them
 #   under noise: dropout, stochastic depth, augmentation.
 #
-# The columns do not change their cost. When two papers compare "EfficientNet-B3", ask which row they mean.
+# The columns do not change their cost. When two papers compare "EfficientNet-B3", ask which row they mean. Which of these
+# can you load? `weights=` takes the names below, and what belongs to each is on record.
+
+# %% tags=["nbval-check-output"]
+for name, record in variants.WEIGHTS.items():
+    scaled = "x/127.5 − 1" if record.mean[0] == 0.5 else "(x/255 − mean)/std"
+    padding = "all sides alike" if record.symmetric_padding else "as TensorFlow"
+    print(f"{name:14} {', '.join(record.published_top1):32} pixels {scaled:20} pads {padding}")
+
+# %% [markdown]
+# `models.build_backbone("B0", weights="advprop")` is the network you know: the same layers under the same names. Other
+# numbers are in them, and the first layers scale pixels as those numbers want it, so you go on giving it pixels from 0
+# to 255. *ra4* is B0 trained anew in PyTorch, by the author of the library timm. PyTorch pads convolutions of stride 2
+# on all sides alike, where TensorFlow pads an even side by one more on the right and below, and it adds less to the
+# variance in batch normalization: settings of the same layers again. With one of these wrong nothing fails; the answers
+# are only worse. That is why they belong to the weights.
+#
+# | recipe | by name | from a file |
+# |---|---|---|
+# | baseline preprocessing | – | the authors' checkpoint, `"imagenet:efficientnet-b0"` |
+# | AutoAugment | `"imagenet"`, Keras' own download | Keras' `.h5` or `.weights.h5`; the authors' checkpoint |
+# | AdvProp | `"advprop"`, once from the Hugging Face hub | timm's `.safetensors`, `"advprop:model.safetensors"`; the authors' checkpoint |
+# | Noisy Student | `"noisy-student"`, the same | the same, with that name before the path |
+# | ra4 (B0, B1) | `"ra4"`, the same | timm's `.safetensors` |
+#
+# A file of another variant, or one that says of itself that it is of another recipe, is refused. Keras' files say it,
+# and timm's with their `config.json` beside them; others need the name before the path.
 #
 # ## Recap
 #
