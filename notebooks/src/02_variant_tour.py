@@ -370,8 +370,8 @@ print(pd.DataFrame(variants.RECIPES).T.to_string(na_rep="–"))
 # - **Noisy Student** labels hundreds of millions of further photographs with one network, and trains the next on them
 #   under noise: dropout, stochastic depth, augmentation.
 #
-# The columns do not change their cost. When two papers compare "EfficientNet-B3", ask which row they mean. Which of these
-# can you load? `weights=` takes the names below, and what belongs to each is on record.
+# The columns do not change their cost. When two papers compare "EfficientNet-B3", ask which row they mean. Which of
+# these can you load? `weights=` takes the names below, and what belongs to each is on record.
 
 # %% tags=["nbval-check-output"]
 for name, record in variants.WEIGHTS.items():
@@ -391,12 +391,13 @@ for name, record in variants.WEIGHTS.items():
 # |---|---|---|
 # | baseline preprocessing | – | the authors' checkpoint, `"imagenet:efficientnet-b0"` |
 # | AutoAugment | `"imagenet"`, Keras' own download | Keras' `.h5` or `.weights.h5`; the authors' checkpoint |
-# | AdvProp | `"advprop"`, once from the Hugging Face hub | timm's `.safetensors`, `"advprop:model.safetensors"`; the authors' checkpoint |
-# | Noisy Student | `"noisy-student"`, the same | the same, with that name before the path |
+# | AdvProp | `"advprop"`, from the Hugging Face hub | timm's `.safetensors`; the authors' checkpoint |
+# | Noisy Student | `"noisy-student"`, the same | the same |
 # | ra4 (B0, B1) | `"ra4"`, the same | timm's `.safetensors` |
 #
 # A file of another variant, or one that says of itself that it is of another recipe, is refused. Keras' files say it,
-# and timm's with their `config.json` beside them; others need the name before the path.
+# and timm's with their `config.json` beside them; others need the name before the path, as in
+# `"advprop:model.safetensors"`.
 #
 # ## Recap
 #
