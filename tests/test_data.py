@@ -407,8 +407,6 @@ def test_no_stage_tunes_itself(pets):
     files = dataset.splits["train"]
     features = np.zeros((len(files), 2), np.float16)
     stages = [
-        pipeline.decoded_images(files),
-        pipeline.resized_images(files, 24),
         pipeline.from_arrays(features, files.labels, shuffle=True),
         dataset.batches("train"),
         dataset.batches("train", shuffle=True, balanced=True, cache=True, augment=STRENGTHS),
@@ -416,13 +414,8 @@ def test_no_stage_tunes_itself(pets):
     assert [stage.options().autotune.enabled for stage in stages] == [False] * len(stages)
 
 
-def test_stages_can_be_looked_at_and_timed(pets):
-    dataset = load(pets)
-    files = dataset.splits["train"]
-    assert next(iter(pipeline.decoded_images(files))).shape == (40, 52, 3)
-    assert next(iter(pipeline.resized_images(files, 24))).shape == (24, 24, 3)
-    for stage in (pipeline.decoded_images(files), pipeline.resized_images(files, 24), dataset.batches("train", 4)):
-        assert pipeline.images_per_second(stage, seconds=0.2) > 0
+def test_stages_can_be_timed(pets):
+    assert pipeline.images_per_second(load(pets).batches("train", 4), seconds=0.2) > 0
 
     def slow():
         for _ in range(5):

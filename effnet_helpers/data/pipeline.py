@@ -20,40 +20,6 @@ ORDER, AUGMENTATION = 0, 1  # two streams of random numbers that must not repeat
 AHEAD = 2  # batches made ready while the network works
 
 
-def decoded_images(files: ImageFiles) -> tf.data.Dataset:
-    """Reads and decodes images, in parallel and in order: the first stage by itself, to look at or to time.
-
-    Args:
-        files: The files.
-
-    Returns:
-        Dataset of uint8 tensors `(height, width, 3)`.
-    """
-
-    def read(index: np.ndarray) -> np.ndarray:
-        return np.asarray(preprocessing.read_rgb(files.path(index), bits=files.bits))
-
-    def image(index: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.numpy_function(read, [index], tf.uint8), (None, None, 3))
-
-    indices = tf.data.Dataset.range(len(files))
-    return without_autotuning(indices.map(image, num_parallel_calls=machine.usable_cores(), deterministic=True))
-
-
-def resized_images(files: ImageFiles, image_size: int, resize_mode: str = "crop") -> tf.data.Dataset:
-    """Reads, decodes and resizes images: the first two stages by themselves.
-
-    Args:
-        files: The files.
-        image_size: Side of the result in pixels.
-        resize_mode: See `preprocessing.resize`.
-
-    Returns:
-        Dataset of uint8 tensors `(image_size, image_size, 3)`.
-    """
-    return from_files(files, image_size, resize_mode).map(lambda images, labels: images).unbatch()
-
-
 def from_files(
     files: ImageFiles,
     image_size: int,
@@ -203,7 +169,7 @@ def images_per_second(stage: tf.data.Dataset, seconds: float = 2.0) -> float:
     """Measures how many images a stage delivers a second.
 
     Args:
-        stage: Dataset of images or batches, with or without labels.
+        stage: Dataset of batches, with or without labels.
         seconds: For how long to measure at most; a stage that ends sooner is measured to its end.
     """
     elements = iter(stage)
@@ -211,7 +177,7 @@ def images_per_second(stage: tf.data.Dataset, seconds: float = 2.0) -> float:
     images, start = 0, time.perf_counter()
     for element in elements:
         pixels = element[0] if isinstance(element, tuple) else element
-        images += len(pixels) if pixels.ndim == 4 else 1
+        images += len(pixels)
         if time.perf_counter() - start > seconds:
             break
     return images / (time.perf_counter() - start)

@@ -106,7 +106,7 @@ def _png(fig: Figure) -> bytes:
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", metadata={"Software": None})
     image = Image.open(buffer).convert("RGB")
-    for colors in (256, 128, 64, 32):
+    for colors in (256, 128, 64, 32, 16):
         if buffer.tell() <= MAX_PNG_BYTES:
             break
         palette = image.quantize(colors, method=Image.Quantize.MAXCOVERAGE)  # keeps rare colours, such as a scale's
