@@ -14,7 +14,6 @@ MEASURED = pd.read_csv(ROOT / "notebooks" / "results" / "series.csv").groupby("l
 NOT_YET_IN_MINUTES = {  # headers in words: whoever writes one in minutes takes its lesson out of here
     "01_first_predictions",
     "02_variant_tour",
-    "03_data_loading",
     "05_unfreezing",
 }
 

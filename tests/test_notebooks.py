@@ -3,24 +3,26 @@
 import base64
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 from effnet_helpers import models, records
 from effnet_helpers.course import ROOT, build
 
 import lesson_rules as rules
 import nbformat
+import numpy as np
 import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from scipy.stats import binom
 
 STEMS = tuple(path.stem for path in build.sources(ROOT))
 NOT_YET = {  # first screens to be made short: whoever has done one takes it out of here
     "01_first_predictions",
     "02_variant_tour",
-    "03_data_loading",
     "04_head_training",
 }
-TAUGHT_FUNCTIONS = {"add_head", "freeze_backbone", "unfreeze_blocks", "augment", "split_by_hash", "warmup_cosine"}
+TAUGHT_FUNCTIONS = {"add_head", "freeze_backbone", "unfreeze_blocks", "warmup_cosine"}
 
 notebook_stems = pytest.mark.parametrize("stem", STEMS)
 
@@ -77,6 +79,20 @@ def test_papermill_finds_every_parameter_with_its_explanation(stem):
 def test_what_the_lessons_are_about_is_taught():
     cells = [cell for stem in STEMS for cell in committed(stem).cells]
     assert {name.rpartition(".")[2] for cell in cells for name in rules.taught_functions(cell)} >= TAUGHT_FUNCTIONS
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [("", "4 digits from 0 to 2 are wanted, 0 are there."), ("0122", "4 of 4 right"), ("0120", "3 of 4 right")],
+)
+def test_a_reader_who_labels_alone_is_told_what_guessing_gives(answers, said, capsys):
+    (cell,) = [cell.source for cell in committed("03_data_loading").cells if cell.source.startswith('answers = ""')]
+    images = SimpleNamespace(labels=lambda split: np.array([0, 1, 2, 2]))
+    names = {"images": images, "asked": np.arange(4), "choices": ["a", "b", "c"], "binom": binom}
+    exec(cell.replace('answers = ""', f"answers = {answers!r}"), names)
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert ("Guessing gets 1.33333 on average" in printed) == bool(answers)
 
 
 # the rules
