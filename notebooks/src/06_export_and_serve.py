@@ -127,15 +127,15 @@ print({name: tuple(tensor.shape) for name, tensor in serve.get_concrete_function
 # %% [markdown]
 # ## Convert
 #
-# LiteRT, which was called TensorFlow Lite, runs on phones, on small boards, and on the processor you are using now.
-# One converter does all three precisions:
+# [LiteRT](../docs/glossary.md#litert), which was called TensorFlow Lite, runs on phones, on small boards, and on the
+# processor you are using now. One converter does all three precisions:
 #
 # - **float32** stores and computes as Keras does.
 # - **float16** stores weights in half the space. A processor widens them again when it loads the file, so it is no
 #   faster here.
-# - **int8** stores weights and computes everything in between with whole numbers from −128 to 127. For that it must
-#   know the range of every activation, and the only way to learn it is to look: run *representative* images through
-#   the network and note the smallest and the largest value.
+# - **[int8](../docs/glossary.md#int8-quantization)** stores weights and computes everything in between with whole
+#   numbers from −128 to 127. For that it must know the range of every activation, and the only way to learn it is to
+#   look: run *representative* images through the network and note the smallest and the largest value.
 
 
 # %% tags=["shows:effnet_helpers.export.to_litert"]
@@ -257,14 +257,15 @@ if lost:
 # %% [markdown]
 # A point more or less is a few images here; the interval says how many.
 #
-# Why does so little get lost? The range of an activation is cut into 256 steps. **ReLU6**, which the Lite variants
-# use, lets nothing but values from 0 to 6 pass, so the steps are small wherever it stands. **Swish**, in B0–B7, has no
-# upper end: a few large values stretch the range, and everything else shares what steps remain. And
-# **squeeze-and-excitation** multiplies each channel by a factor that differs from image to image, which stretches it
-# again. That is why the authors left both out of Lite. When they first tried int8 on Lite0, before it had ReLU6, its
-# accuracy on ImageNet fell from 75 to 46 %, because one tensor reached from −168 to 204
-# ([their report](https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html)).
-# As published, Lite0 goes from 75.1 to 74.4 % in int8, and Lite4 from 81.5 to 80.2 %
+# Why does so little get lost? The range of an activation is cut into 256 steps.
+# **[ReLU6](../docs/glossary.md#relu6)**, which the Lite variants use, lets nothing but values from 0 to 6 pass, so
+# the steps are small wherever it stands. **Swish**, in B0–B7, has no upper end: a few large values stretch the range,
+# and everything else shares what steps remain. And **squeeze-and-excitation** multiplies each channel by a factor
+# that differs from image to image, which stretches it again. That is why the authors left both out of Lite. When they
+# first tried int8 on Lite0, before it had ReLU6, its accuracy on ImageNet fell from 75 to 46 %, because one tensor
+# reached from −168 to 204 ([their
+# report](https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html)). As
+# published, Lite0 goes from 75.1 to 74.4 % in int8, and Lite4 from 81.5 to 80.2 %
 # ([table](https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite)).
 #
 # B0 in int8 is not on this page: its ImageNet weights come from the network, and in a network of random weights the
@@ -273,10 +274,10 @@ if lost:
 #
 # ## How fast?
 #
-# Three things spoil a measurement of latency: the first call, which prepares; whatever else the computer does
-# meanwhile; and a thread that has just gone to sleep. So each way to serve answers in turn, round after round, twice
-# each time, and only the second answer counts. Of all rounds the median is taken. Every answer is for *one* image,
-# since that is what a service gets.
+# Three things spoil a measurement of [latency](../docs/glossary.md#latency): the first call, which prepares; whatever
+# else the computer does meanwhile; and a thread that has just gone to sleep. So each way to serve answers in turn,
+# round after round, twice each time, and only the second answer counts. Of all rounds the median is taken. Every
+# answer is for *one* image, since that is what a service gets.
 
 # %% tags=["alone"]
 one = compared[:1]
