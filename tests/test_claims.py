@@ -11,12 +11,6 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 BUILT = [path for path in map(build.built_path, build.sources(ROOT)) if path.exists()]
 LESSONS = {path.stem: nbformat.read(path, as_version=4) for path in BUILT}
 MEASURED = pd.read_csv(ROOT / "notebooks" / "results" / "series.csv").groupby("lesson")["now"].sum()
-NOT_YET_IN_MINUTES = {  # headers in words: whoever writes one in minutes takes its lesson out of here
-    "01_first_predictions",
-    "02_variant_tour",
-    "05_unfreezing",
-}
-
 lessons = pytest.mark.parametrize("stem", LESSONS)
 
 
@@ -32,7 +26,7 @@ def test_the_ledger_is_of_today_and_names_its_sources():
 @lessons
 def test_a_header_says_the_minutes_that_were_measured(stem):
     problems = claims.header_problems(LESSONS[stem], MEASURED.get(stem))
-    assert bool(problems) == (stem in NOT_YET_IN_MINUTES), problems or f"take {stem} out of NOT_YET_IN_MINUTES"
+    assert problems == []
 
 
 PRINTED = [new_output("stream", text="82 of 100, 0.8167; 1,234 images in 12.5 s; 4.2 times\n")]
