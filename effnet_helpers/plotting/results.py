@@ -64,9 +64,13 @@ def learning_curves(
         if metric == "loss":
             ax.set_ylim(0, None)
         if metric == "loss" and num_classes:
-            guess = math.log(num_classes)
-            ax.axhline(guess, color="black", ls="-.", lw=1.2)
-            ax.annotate("guessing", (1.02, guess), xycoords=("axes fraction", "data"), va="center")
+            guess, top = math.log(num_classes), ax.get_ylim()[1]
+            if guess < 3 * top:
+                ax.set_ylim(0, max(top, 1.08 * guess))
+                ax.axhline(guess, color="black", ls="-.", lw=1.2)
+                ax.annotate("guessing", (1.02, guess), xycoords=("axes fraction", "data"), va="center")
+            else:  # far above: drawn to scale, it would flatten the curves
+                ax.annotate(f"guessing:\n{guess:.2f}, far\nabove", (1.02, 1), xycoords="axes fraction", va="top")
         if kept is not None:
             side = {"ha": "center" if kept else "left", "va": "bottom"}
             ax.axvline(kept, color="black", ls=":", lw=1.5)
