@@ -78,6 +78,8 @@ scored = data.share_out_labels(images, 2 * labels, {"nominal": 2}, "test")
 drawn = data.draw_images(images, train=wanted, test=scored, seed=seed)
 few, others, all_tests = drawn.splits["train"], drawn.splits["test"], images.splits["test"]
 print(f"training: {wanted}; test: {scored}")
+
+# %%
 overlap = {
     "training and test images with one name": set(few.names) & set(others.names),
     "training and test images with the same content": set(few.digests) & set(others.digests),
@@ -103,6 +105,7 @@ def score_averages(features):
     return evaluation.report_from_probabilities(probabilities, drawn.labels("test"), drawn.class_names)
 
 
+# %%
 pooled = keras.Model(backbone.input, keras.layers.GlobalAveragePooling2D()(backbone.output))
 last_report = score_averages(training.extract_features(pooled, drawn, ("train", "test")))
 records.record("averaged_accuracy", last_report.accuracy)
@@ -201,20 +204,25 @@ shown = np.flatnonzero(drawn.labels("test") == looked_at)[:70].tolist()
 pictures = np.stack([drawn.image("test", i) for i in shown]).astype("float32")
 scores = keras.Model(model.input, model.get_layer("head_scores").output).predict(pictures, verbose=0)
 evidence = scores[..., looked_at] - scores.mean(axis=-1)
+
+# %%
 odd = [evaluation.oddest_place(each) for each in pictures] if dataset == "textile" else [None] * len(pictures)
 flaws = [(place.row, place.column) if place and place.strength > 10 else None for place in odd]
 names = [f"{images.class_names[looked_at]}, test {i}" for i in shown]
 shown_maps = {"score by region": evidence[:3]}
 plotting.activation_maps(pictures[:3], shown_maps, names[:3], flaws[:3], what="Scores by region")
+
+# %% [markdown]
+# The dashed box marks the place that is roughest beside the rest of the picture, which is found without any network and
+# is where the flaw is. How often is the highest score there?
+
+# %%
 if any(flaws):
     hits, chance = evaluation.pointing_game(evidence, flaws, image_size, tolerance=image_size / 8)
     print(f"highest score within {image_size / 8:.0f} pixels of the flaw: {hits:.0%} of {len(shown)} test images")
     print(f"(a region drawn at random: {chance:.0%})")
 
 # %% [markdown]
-# The dashed box marks the place that is roughest beside the rest of the picture, which is found without any network and
-# is where the flaw is.
-#
 # ## Fixed on some draws, measured on others
 #
 # A recipe always has settings, such as how many starts. Settings that are chosen on the draws by which they are then
@@ -230,10 +238,7 @@ developed.pivot_table(index="method", columns="draw", values="nominal_accuracy")
 # %% [markdown]
 # A start that is stuck would stand out by tens of points. If none does, three starts are more than these draws ask for;
 # they stay, as a precaution that costs seconds and no label. Then, once, *other* draws were scored, on test images:
-# `make bench ROW=few-labels`. The benchmark asks only whether an image is nominal. Marks and lines are means over
-# draws, bands reach from the lowest to the highest; the ring is the draw of this page. What is called *earlier* is from
-# the first version of the measurement, whose draws mixed all splits. The crosses are the published figures of few-shot
-# CLIP on these images ([arXiv 2501.12596](https://arxiv.org/abs/2501.12596)).
+# `make bench ROW=few-labels`.
 
 # %%
 fresh = table[table["scored_on"] == "test"]
@@ -241,10 +246,20 @@ print("100 labels, nominal or not (lowest to highest), of three classes:")
 for method, rows in fresh[fresh["labels"] == 100].groupby("method", sort=False):
     right, of_three = rows["nominal_accuracy"], rows["three_class_accuracy"].mean()
     print(f"{method}, {len(rows)} draws: {right.mean():.3f} ({right.min():.3f} to {right.max():.3f}), {of_three:.3f}")
+
+# %% [markdown]
+# The benchmark asks only whether an image is nominal. Marks and lines are means over draws, bands reach from the lowest
+# to the highest; the ring is the draw of this page. What is called *earlier* is from the first version of the
+# measurement, whose draws mixed all splits. The crosses are the published figures of few-shot CLIP on these images
+# ([arXiv 2501.12596](https://arxiv.org/abs/2501.12596)).
+
+# %%
 again = None
 if "nominal" in images.class_names:
     again = report.one_against_rest("nominal")
     records.record("nominal_accuracy", again)
+
+# %%
 earlier_draws = table[table["scored_on"] == "mixed"]
 earlier_draws = earlier_draws.assign(method=earlier_draws["method"] + ", earlier")
 curve = pd.concat([fresh, earlier_draws]).rename(columns={"nominal_accuracy": "accuracy"})
