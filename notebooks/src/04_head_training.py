@@ -243,9 +243,9 @@ for name, history in {"scratch": scratch_history, "frozen": frozen_history}.item
 # %% [markdown]
 # This is [overfitting](../docs/glossary.md#overfitting), as a curve. From random weights the training curves look like
 # success: accuracy rises, and loss falls below log K. On images that the network did not train on nothing of the kind
-# happens: accuracy stays about where guessing is, and the validation loss lies *above* log K. It is wrong, and sure of
-# it. It learned its images by heart, not what tells the classes apart, and the training curve alone would not have told
-# you.
+# happens: accuracy stays far below that, for most of the way about where guessing is, and the validation loss lies
+# *above* log K. It is wrong, and sure of it. It learned its images by heart, not what tells the classes apart, and the
+# training curve alone would not have told you.
 #
 # The frozen network cannot learn that much by heart, since all but its head stands still, and what its features know
 # carries over to new images. Its head overfits as well, though: look whether its validation loss still falls at the end
