@@ -262,10 +262,10 @@ train = parts["train"].batches(batch_size, shuffle=True, **order, seed=seed)
 lagging = tail.fit(train.repeat(), validation_data=val, epochs=1, **length).history
 
 # %% [markdown]
-# Does this network not learn? Its training loss is that of the first run. While it trains, batch
-# normalization uses the statistics of each batch; in validation it uses running averages, and these lag behind. The
-# blocks below learn, their features move by whole standard deviations within a few steps, and the head is shown
-# features scaled by what they were. The test of that explanation: keep all weights, and compute the statistics afresh.
+# Does this network not learn? On the default images its training loss is no worse than that of the first run. While it
+# trains, batch normalization uses the statistics of each batch; in validation it uses running averages, and these lag
+# behind. The blocks below learn, their features move by whole standard deviations within a few steps, and the head is
+# shown features scaled by what they were. The test of that explanation: keep all weights, compute the statistics afresh.
 
 # %%
 before = tail.evaluate(val, verbose=0)
@@ -276,9 +276,9 @@ for name, (loss, accuracy) in {"running averages": before, "fresh statistics": a
     print(f"after {len(lagging['loss']) * every} steps, {name}: accuracy {accuracy:.3f}, loss {loss:.3f}")
 
 # %% [markdown]
-# (Some dozens of steps later the averages have caught up by themselves.) Nothing here hangs on chance: the weights are the same, and the two figures differ by what
-# they are measured with. When the alarm sounds, ask in this order: is the scaling of the pixels right, are the labels
-# those of the images, do statistics lag, is the rate too high.
+# Nothing here hangs on chance: the weights are the same, and the two figures differ by what they are measured with. (Let
+# it run on, and the averages catch up: exercise 3.) When the alarm sounds, ask in this order: is the scaling of the
+# pixels right, are the labels those of the images, do statistics lag, is the rate too high.
 #
 # ## What is each choice worth?
 #
@@ -443,7 +443,7 @@ if is_default and batch_size == 32 and steps >= 96:
 #
 # 1. Which test images are still wrong, and how sure was the network? A solution follows.
 # 2. Set `from_block` to "block6a", then to "block2a". What do you gain, and how much longer do you wait?
-# 3. Run the alarm again without `warmup_cosine`, at a constant rate of 0.0005. Do fresh statistics still repair it?
+# 3. Let the run without `ReestimateBatchNorm` go on, `epochs=4`. After which stretch have the averages caught up?
 
 # %% tags=["solution"]
 mistakes = test_report.mistakes(top=6)
