@@ -265,7 +265,7 @@ lagging = tail.fit(train.repeat(), validation_data=val, epochs=1, **length).hist
 # Does this network not learn? On the default images its training loss is no worse than that of the first run. While it
 # trains, batch normalization uses the statistics of each batch; in validation it uses running averages, and these lag
 # behind. The blocks below learn, their features move by whole standard deviations within a few steps, and the head is
-# shown features scaled by what they were. The test of that explanation: keep all weights, compute the statistics afresh.
+# shown features scaled by what they were. The test of that: keep all weights, compute the statistics afresh.
 
 # %%
 before = tail.evaluate(val, verbose=0)
@@ -276,9 +276,9 @@ for name, (loss, accuracy) in {"running averages": before, "fresh statistics": a
     print(f"after {len(lagging['loss']) * every} steps, {name}: accuracy {accuracy:.3f}, loss {loss:.3f}")
 
 # %% [markdown]
-# Nothing here hangs on chance: the weights are the same, and the two figures differ by what they are measured with. (Let
-# it run on, and the averages catch up: exercise 3.) When the alarm sounds, ask in this order: is the scaling of the
-# pixels right, are the labels those of the images, do statistics lag, is the rate too high.
+# Nothing here hangs on chance: the weights are the same, and the two figures differ by what they are measured with.
+# (Let it run on, and the averages catch up: exercise 3.) When the alarm sounds, ask in this order: is the scaling of
+# the pixels right, are the labels those of the images, do statistics lag, is the rate too high.
 #
 # ## What is each choice worth?
 #
