@@ -116,13 +116,14 @@ plotting.image_grid(
 )
 
 # %% [markdown]
-# What comes out is again a grid of numbers, a [feature map](../docs/glossary.md#feature-map): it says where
-# something is, here an edge. (The figure shows how large the sums are. They also have a sign: above 0 from dark to
-# bright, below 0 from bright to dark.)
+# The left and right rim of the cup stand out in the first picture, the near and far rim in the second. What comes out
+# is again a grid of numbers, a [feature map](../docs/glossary.md#feature-map): it says where something is, here an
+# edge. (The figure shows how large the sums are. They also have a sign: above 0 from dark to bright, below 0 from
+# bright to dark.)
 #
 # Keras has the same as a layer. It holds the kernel as its weights, in the order height, width, channels in, channels
-# out. Put ours in, and compare. (Keras takes a whole batch of pictures, each with its channels, so the picture gets
-# two more axes of length 1.)
+# out. Put ours in, and compare. (Keras takes several pictures at once, each with its channels, so ours gets two more
+# axes of length 1. `use_bias=False` leaves out a constant that a layer can add to its sums.)
 
 # %%
 layer = keras.layers.Conv2D(filters=1, kernel_size=3, use_bias=False)
@@ -165,8 +166,8 @@ for name, values in {"as they are": scores, "3 more each": scores + 3, "3 times 
 #
 # Say the image shows the first class; that is its [label](../docs/glossary.md#label). The answer is good if the first
 # probability is near 1. The usual measure is the negative logarithm of the probability *of the right class*, the
-# [cross-entropy](../docs/glossary.md#cross-entropy). Nothing is lost at probability 1, and the more, the smaller it
-# gets.
+# [cross-entropy](../docs/glossary.md#cross-entropy). At probability 1 the loss is 0, and the smaller the probability,
+# the larger the loss.
 #
 # What does a network lose that knows nothing? It gives each of K classes the probability 1/K, so its loss is
 # −log(1/K), which is [log K](../docs/glossary.md#log-k). (The logarithm is the natural one, here and in Keras.)
@@ -181,8 +182,9 @@ for k in (2, 3, 7, 120, 1000):
     print(f"{k} classes, {1 / k:.3f} for each: −log is {-np.log(1 / k):.2f}, Keras' loss {float(by_keras):.2f}")
 
 # %% [markdown]
-# Remember this number for your own classes. At the start of a training the loss should be near log K. **A loss above
-# log K is worse than guessing**: the network is sure of wrong answers. It is the first alarm to look for in a curve.
+# No: the logarithm grows slowly, and a thousand classes cost 6.91. Remember log K for your own classes. At the start of
+# a training the loss should be near log K. **A loss above log K is worse than guessing**: the network is sure of wrong
+# answers. It is the first alarm to look for in a curve.
 #
 # Why not simply count wrong answers? [Accuracy](../docs/glossary.md#accuracy) is what we want in the end, but it
 # stands still when a weight changes a little, and then jumps. The loss answers to every small change, so it can say
@@ -300,10 +302,12 @@ plotting.descent(landscape, first, second, paths)
 
 # %% [markdown]
 # The small rate is on its way and has not come far. The middle one takes long steps where it is steep and short ones
-# where it is flat, though the rate stays the same. The large one overshoots: it lands on the other side of the
-# valley, and is thrown back and forth without settling. No rate is right in itself; such a number, which you choose
-# and training does not, is called a [hyperparameter](../docs/glossary.md#hyperparameter). Deep networks have millions
-# of weights in place of two. Nobody can draw their landscape, but the walk is the same.
+# where it is flat, though the rate stays the same. The large one overshoots: it lands on the other side of the valley,
+# and is thrown back and forth without settling. (All three are right about equally often, since which class comes out
+# ahead depends only on the direction in which the weights lie. The loss also asks how sure the answers are.) No rate is
+# right in itself; such a number, which you choose and training does not, is called a
+# [hyperparameter](../docs/glossary.md#hyperparameter). Deep networks have millions of weights in place of two. Nobody
+# can draw their landscape, but the walk is the same.
 #
 # ## Batch and epoch
 #
@@ -311,9 +315,9 @@ plotting.descent(landscape, first, second, paths)
 # only a few images, a [batch](../docs/glossary.md#batch): its gradient is a rough estimate of the whole one, but it
 # costs so little that many can be taken. One pass over all images is an [epoch](../docs/glossary.md#epoch).
 #
-# Here is the same model in Keras: one *dense* layer, which is a weighted sum of all that goes in, plain gradient
-# descent, cross-entropy. First with all squares in each batch, which must repeat our walk; then with 32 squares in a
-# batch.
+# Here is the same model in Keras: one *dense* layer, which is a weighted sum of all that goes in; plain gradient
+# descent, which Keras calls `SGD`; and cross-entropy, for two classes `binary_crossentropy`. First with all squares in
+# each batch, which must repeat our walk; then with 32 squares in a batch.
 #
 # *Before you run the next cell:* how many steps of 32 squares are there in 3 epochs? Will they get further than 3
 # steps with all squares at once?
@@ -338,6 +342,9 @@ print(
 )
 
 # %% [markdown]
+# Keras repeats our walk. And three passes over the squares, in batches of 32, make 51 steps, which come much further
+# than three steps of a whole pass each.
+#
 # ## Overfitting: learning by heart
 #
 # A model with two weights cannot learn much by heart. A network with many can. The task: which of the *seven*
@@ -455,11 +462,10 @@ print(f"frozen: the two modes differ by {frozen_difference:g}, the stored mean h
 # %% [markdown]
 # ## The block that EfficientNet repeats
 #
-# Now you have all the parts but three. The first is the bend between weighted sums. Without one, two layers in a row
-# would be no more than one, since a weighted sum of weighted sums is a weighted sum. The simplest,
-# [ReLU](../docs/glossary.md#relu), sets what is below 0 to 0. EfficientNet uses
-# [swish](../docs/glossary.md#swish), x · sigmoid(x), which is smooth; its Lite variants use
-# [ReLU6](../docs/glossary.md#relu6), which stops at 6 as well.
+# You now have all parts of EfficientNet's block but three. The first is the bend between weighted sums. Without one,
+# two layers in a row would be no more than one, since a weighted sum of weighted sums is a weighted sum. The simplest,
+# [ReLU](../docs/glossary.md#relu), sets what is below 0 to 0. EfficientNet uses [swish](../docs/glossary.md#swish),
+# x · sigmoid(x), which is smooth; its Lite variants use [ReLU6](../docs/glossary.md#relu6), which stops at 6 as well.
 #
 # The second part saves weights. A full convolution connects every channel with every other one, by nine weights each.
 # A [depthwise convolution](../docs/glossary.md#depthwise-convolution) filters each channel by itself, and a
@@ -481,10 +487,12 @@ z = np.linspace(-5, 8, 66)
 plotting.functions({"swish": z / (1 + np.exp(-z)), "ReLU": np.maximum(z, 0), "ReLU6": np.clip(z, 0, 6)}, z)
 
 # %% [markdown]
-# The third lets a block look at the whole picture:
-# [squeeze-and-excitation](../docs/glossary.md#squeeze-and-excitation). Each channel is averaged over the image; a
-# tiny network turns these averages into a factor between 0 and 1 for each channel; and the channel is multiplied by
-# it.
+# The last two together, which stand in for the first, have less than an eighth of its weights. Swish and ReLU differ
+# most a little below −1 and a little above 1.
+#
+# The third part lets a block look at the whole picture:
+# [squeeze-and-excitation](../docs/glossary.md#squeeze-and-excitation). Each channel is averaged over the image; a tiny
+# network turns these averages into a factor between 0 and 1 for each channel; and the channel is multiplied by it.
 #
 # Together they make the [MBConv](../docs/glossary.md#mbconv) block. Read it from left to right. Batch normalization
 # follows each of the three convolutions and is not drawn.
@@ -510,8 +518,9 @@ pd.DataFrame(kinds, index=["layer", "rows, columns, channels", "parameters"]).T
 
 # %% [markdown]
 # `bn` is batch normalization, `se` squeeze-and-excitation, and `drop` is
-# [stochastic depth](../docs/glossary.md#stochastic-depth), which lesson 02 explains. Such blocks, between a first
-# convolution and a last weighted sum, are the whole of EfficientNet-B0; the line above the table says how many.
+# [stochastic depth](../docs/glossary.md#stochastic-depth), which lesson 02 explains. The line above the table says how
+# many such blocks EfficientNet-B0 has. Add a convolution before them, one behind them, an average over the image and a
+# last weighted sum, and that is the whole network.
 #
 # The last cell holds Keras to what was computed by hand.
 
