@@ -137,8 +137,9 @@ def freeze_backbone(model: keras.Model) -> None:
 #
 # Without any helper the same thing is this, on the network that the course is named after. The lines are those of the
 # [well-known Keras example](https://keras.io/examples/vision/image_classification_efficientnet_fine_tuning/), but for
-# `weights`: "imagenet" there, random here, so that nothing is downloaded. The second cell builds the same with the
-# helpers and compares layer by layer: kind, shape, number of trainable parameters, settings that matter in training.
+# two: `weights` is "imagenet" there and random here, so that nothing is downloaded, and the loss here takes plain
+# labels (it comes to the same). The second cell builds the network with the helpers and compares layer by layer:
+# kind, shape, settings that matter in training, and in the end the number of parameters that train.
 
 # %%
 base = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(224, 224, 3))
@@ -193,10 +194,10 @@ for name in ("block6d_project_bn", "block6d_drop"):
 # [loss](../docs/glossary.md#loss) of [log K](../docs/glossary.md#log-k): whoever has a loss above it would do better to
 # guess.
 #
-# An "epoch" is four passes over the few images here. One thing needs help in so short a training: the running averages
-# of batch normalization still hold much of their initial values, and a network that is scored with them looks worse
-# than it is. A [callback](../docs/glossary.md#callback) computes them afresh, from training images, before each
-# validation.
+# An "epoch" is four passes over the few images here. One thing needs help in so short a training from random weights:
+# the running averages of batch normalization still hold much of their initial values, and a network that is scored
+# with them looks worse than it is. A [callback](../docs/glossary.md#callback) computes them afresh, from training
+# images, before each validation. The frozen network does without: only its head's averages move.
 
 # %%
 number = min(max(comparison_images, 4), images.sizes["train"]) if comparison_images else images.sizes["train"]
@@ -247,12 +248,11 @@ for name, history in {"scratch": scratch_history, "frozen": frozen_history}.item
 # *above* log K. It is wrong, and sure of it. It learned its images by heart, not what tells the classes apart, and the
 # training curve alone would not have told you.
 #
-# The frozen network cannot learn that much by heart, since all but its head stands still, and what its features know
-# carries over to new images. Its head overfits as well, though: look whether its validation loss still falls at the end
-# while training goes on improving.
+# Of the frozen network all but the head stands still, and what its features know carries over to new images. But its
+# head overfits as well: while the training loss goes on falling, the validation loss turns and rises.
 #
-# What this does *not* say is where training from random weights would end with a thousand times as many images. That
-# is how the ImageNet weights came about. It says how far it comes with *these few*.
+# What this does *not* say is where training from random weights would end with very many images. That is how the
+# ImageNet weights came about. It says how far it comes with *these few*.
 #
 # ## Features once
 #
@@ -309,13 +309,14 @@ over_seeds = evaluation.measured("frozen_head").groupby("input", sort=False)["va
 over_seeds.filter(like="averages", axis=0)[["count", "mean", "min", "max"]]
 
 # %% [markdown]
-# The marked epoch is the one whose weights are kept. After it the loss on training images still falls, that on
-# validation images no longer does, and all of it lies below log K.
+# The marked epoch is the one whose weights are kept. After it the loss on training images still falls, and that on
+# validation images no longer does. Both lie far below log K, which is above the frame.
 #
 # Does augmentation help? One pair of trainings cannot tell, so the table has what three training seeds gave on the
 # default images. The differences are smaller than those between the seeds: no gain that this could show. It is not
-# surprising. A frozen backbone cannot learn from new views; all that they could give the head is a better choice among
-# features that are there already.
+# surprising. A frozen backbone cannot learn from new views; all that they could give the head is a better choice
+# among features that are there already. And to mirror is to claim that a picture means the same both ways round,
+# which need not be true of a weave (notebook 05 returns to it).
 #
 # ## What it gets right, and what not
 #
@@ -407,9 +408,10 @@ table
 #
 # So leave the network as it is, frozen, and the classifier too. Change only what is handed over. Half-way up, after
 # block 4, the network describes each of many small regions by its own list of features. Two ways to sum up an image:
-# average the lists, as before, or *count*: sort all regions into 200 kinds that are found without labels (k-means), and
-# say for each image how many of its regions are of which kind. What is rare keeps a number of its own. (Large counts
-# vary more than small ones, their square roots about alike, so the classifier gets these.)
+# average the lists, as before, or *count*: sort all regions into 200 kinds that are found without labels (k-means, on
+# features that are [whitened](../docs/glossary.md#whitening) first), and say for each image how many of its regions
+# are of which kind. What is rare keeps a number of its own. (Large counts vary more than small ones, their square
+# roots about alike, so the classifier gets these.)
 
 # %%
 lower, _ = models.split_at_block(backbone, "block5a")
@@ -452,8 +454,8 @@ over_seeds.filter(like="counts", axis=0)[["count", "mean", "min", "max"]]
 #
 # So what held our three classifiers back were not the frozen features as such, but **the average over the image of the
 # last layer's features**. There are two ways on. Let the features change until even their average tells the classes
-# apart: notebook 05. Or keep them frozen and pool them with more care, which pays most where labels are few: notebook
-# 07. For photographs with one large object in the middle the average loses little, and the head you trained here may be
+# apart: notebook 05. Or keep them frozen, take earlier ones, and pool with more care, which pays most where labels
+# are few: notebook 07. For photographs with one large object in the middle the average loses little, and the head you trained here may be
 # all you need.
 #
 # ## Recap

@@ -80,9 +80,10 @@ print(fit)
 # %% [markdown]
 # ## Whole blocks, from the top down
 #
-# Notebook 04 ended with a limit: features of the last layer, averaged over the image, do not tell these classes apart,
-# whatever head is put on them. Here the layers that make the features change. (Notebook 07 goes the other way, and
-# looks at earlier features without averaging them.)
+# Notebook 04 left its head, and two other classifiers, with the same input: frozen features of the last layer,
+# averaged over the image. All three came to about the same. Here the layers that make the features change, until even
+# their average tells the classes apart. (Notebook 07 goes the other way: frozen, but earlier features, and not
+# averaged.)
 #
 # An EfficientNet is a stack of [blocks](../docs/glossary.md#block). The first ones see edges and textures of a few
 # pixels; the last ones see parts of ImageNet's objects. The further your pictures are from ImageNet, the further down
@@ -264,8 +265,8 @@ lagging = tail.fit(train.repeat(), validation_data=val, epochs=1, **length).hist
 # %% [markdown]
 # Does this network not learn? On the default images its training loss is no worse than that of the first run. While it
 # trains, batch normalization uses the statistics of each batch; in validation it uses running averages, and these lag
-# behind. The blocks below learn, their features move by whole standard deviations within a few steps, and the head is
-# shown features scaled by what they were. The test of that: keep all weights, compute the statistics afresh.
+# behind. The blocks below learn, their features move away from where they were, and the head is shown features scaled
+# by what they were. The test of that: keep all weights, compute the statistics afresh.
 
 # %%
 before = tail.evaluate(val, verbose=0)
@@ -314,17 +315,20 @@ plotting.paired_differences(worth, base="the base recipe")
 #   (look at the textile marks of "from block6a", and then at those of the photographs, which lie about zero); and a
 #   rate too low for so few steps. That is why the head decides how deep: where it is right nearly always, shallow
 #   costs nothing.
-# - **"Last 20 layers"** is too shallow for the textile in the same way. Whether it matters that it cuts a block in
-#   half, these runs cannot tell. A boundary is where a network can be cut, cached and named: the rule is one of
-#   tidiness.
-# - **Warm-up, and the head first:** leaving them out leans towards worse, by less than these runs can tell from
-#   nothing. They cost little; do not expect much of them.
-# - **Lagging statistics,** which looked so alarming above, make no difference to what is kept in the end, when the rate
-#   has fallen and the averages have caught up. They spoil what you see on the way, and may make you stop.
+# - **"Last 20 layers"** is too shallow for the textile in the same way; its mean is a hollow dot, since the other
+#   sets hardly mind. Whether it matters that it cuts a block in half, these runs cannot tell. A boundary is where a
+#   network can be cut, cached and named: the rule is one of tidiness.
+# - **Deeper still,** "from block2a", shows no gain.
+# - **Warm-up, the head first, and stochastic depth:** leaving them out leans towards worse, by less than these runs
+#   can tell from nothing. They cost little; do not expect much of them.
+# - **Lagging statistics,** which looked so alarming above, make no difference that these runs show to what is kept in
+#   the end, when the rate has fallen and the averages have caught up. They spoil what you see on the way, and may
+#   make you stop.
 #
 # (These runs score test images, those of the textile set among them, and the recipe of this course follows from them.)
 # The same for what else is often recommended, and below it what the recipe of `training.fine_tune` came to on whole
-# sets: test accuracy of the head alone, after fine-tuning as this course did it until 2026, and by the rule of today.
+# sets and on small ones: test accuracy of the head alone, after fine-tuning as this course did it until 2026, and by
+# the rule of today.
 
 # %%
 others = [name for name in runs["candidate"].unique() if name != "base" and name not in choices]
@@ -338,8 +342,8 @@ by_recipe.round(3)
 # None of the celebrated extras, from label smoothing to a larger network as a teacher, moves the mean by more than its
 # interval. Larger batches gain a little, and cost in proportion. Augmentation is a claim about your pictures: "any way
 # up" says that they mean the same when turned, and for a weave that is not so. And fine-tuning is no duty: where the
-# head alone is right nearly always, as on cats and dogs, nothing is gained. (The column "from block6a" is what the rule
-# said of few images before it was measured.)
+# head alone is right nearly always, as on cats and dogs, nothing is gained. (The column "from block6a" is what the
+# rule said of few images before it was measured; NaN stands where a recipe was not run.)
 #
 # The tips that come with the Keras example, each with what came of it, are in
 # [its appendix](A_keras_example.ipynb).
@@ -384,7 +388,9 @@ for name, each in maps.items() if any(flaws) else ():
 #
 # ## The test split, once
 #
-# Every choice on this page was made with the validation images. Now, and only now, the test images:
+# Which weights to keep was chosen with the validation images, and so is everything that you change on this page. (The
+# recipe itself comes from the runs above, which did score test images of the default set. On your own pictures
+# nothing has.) Now, and only now, the test images:
 
 # %%
 test_report = evaluation.evaluate(model, images, "test")
@@ -436,8 +442,8 @@ if is_default and batch_size == 32 and steps >= 96:
 # - A map says where a score comes from, not that it is right. The test split was scored once. The saved model gives the
 #   same answers and carries its class names.
 #
-# **The surprise:** a loss of worse than guessing, from a network that had already learned. Not one weight had to change
-# to show it.
+# **The surprise:** a loss worse than that of guessing, from a network that had already learned. Not one weight had to
+# change to show it.
 #
 # ## Exercises
 #
@@ -453,5 +459,5 @@ print(f"{len(mistakes)} listed")
 
 # %% [markdown]
 # **Where next:** [06 · Export and serve](06_export_and_serve.ipynb) carries the model out of the notebook;
-# [07 · Few labels](07_few_labels.ipynb) does with a hundred labels. Or your own pictures: `effnet run 03 04 05 -p
+# [07 · Few labels](07_few_labels.ipynb) makes do with a hundred labels. Or your own pictures: `effnet run 03 04 05 -p
 # dataset=folder:/path/to/pictures -p image_size=224 -p resize_mode=crop -p limit_per_class=0`.
