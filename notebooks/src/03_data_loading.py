@@ -363,13 +363,13 @@ stages = {
 }
 network = models.add_head(models.build_backbone(variant, weights=None, image_size=image_size), images.num_classes)
 network.compile("adam", "sparse_categorical_crossentropy")
-steps = {"forward": network.predict_on_batch, "training step": lambda batch: network.train_on_batch(batch, numbers[:8])}
+steps = {"forward": network.predict_on_batch, "training step": lambda batch: network.train_on_batch(batch, eight)}
 megabytes = len(train) * image_size**2 * 3 / 1e6
 print(f"{len(train):,} images of {image_size} × {image_size} take {megabytes:,.0f} MB in the cache")
 
 
 # %% tags=["alone"]
-few = pixels[:8]  # to train on a whole batch from the first layer on takes gigabytes
+few, eight = pixels[:8], numbers[:8]  # to train on a whole batch from the first layer on takes gigabytes
 
 
 def images_a_second(step):
