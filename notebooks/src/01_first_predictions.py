@@ -63,8 +63,8 @@ originals = [load_image(path) for path in photos.values()]
 # %% [markdown]
 # ## What EfficientNet is
 #
-# Until 2019 people made convolutional networks more accurate in one of three ways: more layers, more channels, or
-# larger images. Tan and Le asked what happens if all three grow together, in a fixed proportion. They called that
+# Until 2019 people mostly made convolutional networks more accurate in one of three ways: more layers, more channels,
+# or larger images. Tan and Le asked what happens if all three grow together, in a fixed proportion. They called that
 # [compound scaling](../docs/glossary.md#compound-scaling), and the result EfficientNet
 # ([arXiv 1905.11946](https://arxiv.org/abs/1905.11946)): eight networks, B0 to B7, each more accurate and more
 # expensive than the one before.
@@ -73,16 +73,16 @@ originals = [load_image(path) for path in photos.values()]
 # is right on 76.0 % of ImageNet's validation photographs and takes 4.1 billion multiplications for each.
 # EfficientNet-B0 is right on 77.1 % and takes 0.39 billion. Lesson 02 draws the whole comparison.
 #
-# B0, the smallest, was not drawn by hand. A search tried many arrangements of one building block, and kept the one
-# with the best balance of accuracy and multiplications. The same group had done this a year earlier for phones, and
-# called that network *MnasNet*; B0 is its somewhat larger sibling. The block, which lesson 02 draws, is the
+# B0, the smallest, was not drawn by hand. A search tried many arrangements of one building block, and kept the one with
+# the best balance of accuracy and multiplications. The same group had done this a year earlier for phones, and called
+# that network *MnasNet*; B0 is its somewhat larger sibling. The block, which lessons 00 and 02 draw, is the
 # [inverted residual](../docs/glossary.md#inverted-residual) of MobileNetV2: widen the channels, filter each by itself,
 # narrow them again, add the input.
 #
 # The [Lite](../docs/glossary.md#lite) variants leave out the parts that phones and microcontrollers dislike. This
 # course runs on them by default for a plain reason: their ImageNet weights can be installed like any other package, so
-# everything here works without a network. B0 needs one download, once, and `variant` set to "B0"; all that this page
-# says holds for it as well.
+# everything here works without a network. B0 needs one download, once, and `variant` set to "B0"; the page then runs
+# with it.
 
 # %%
 model = models.build_imagenet_classifier(variant)
@@ -104,11 +104,11 @@ plotting.image_grid(originals, list(photos), columns=4, heading="The photographs
 
 # %% [markdown]
 # The network takes squares of one size. `load_image` does what the authors did when they measured their accuracy: cut
-# out a central square, at 224 pixels seven eighths of the shorter side, and bring it to the network's size, by a
-# bicubic interpolation that looks at the sixteen nearest pixels and no others, however much it shrinks. (Averaging over
-# all that fall together looks better, and is what lessons 03 and later do with your own pictures; but weights answer
-# best to what they were evaluated with.) The pixels remain numbers from 0 to 255.
-# The photographs together are one array with four axes: photograph, row, column, colour.
+# out a central square, at 224 pixels seven eighths of the shorter side, and bring it to the network's size by bicubic
+# interpolation, which computes each new pixel from the sixteen nearest old ones. (Where a picture shrinks, averaging
+# over all the pixels that fall together looks better, and lessons 03 and later do so with your own pictures. But these
+# weights were evaluated the other way.) The pixels remain numbers from 0 to 255. The photographs together are one array
+# with four axes: photograph, row, column, colour.
 
 # %%
 images = np.stack([load_image(path, facts.resolution) for path in photos.values()])
@@ -128,14 +128,14 @@ plotting.photos_with_predictions(list(images), list(photos), predictions)
 # Read such bars with three things in mind.
 #
 # - **It can only answer with what it knows.** Three of the thousand classes are for people: *groom*, *scuba diver* and
-#   *ballplayer* ([arXiv 2103.06191](https://arxiv.org/abs/2103.06191)). A portrait of Grace Hopper, admiral and
-#   inventor of compilers, is none of them, and so the bars name what she wears, rightly or wrongly.
+#   *ballplayer* ([arXiv 2103.06191](https://arxiv.org/abs/2103.06191)). Grace Hopper, admiral and author of one of the
+#   first compilers, is none of them, and so the bars name what she wears, rightly or wrongly.
 # - **The probabilities of all thousand classes add up to 1**, so several fitting names share what there is, as the
 #   kinds of cat do here.
 # - **A long bar is not a guarantee.** It says how much better this class fits than the 999 others, and nothing about
 #   whether any of them fits.
 #
-# The names alone, which should come out the same on every machine. The number is the class's entry in WordNet, the
+# Here are the names alone, which should be the same on every machine. The number is the class's entry in WordNet, the
 # dictionary that ImageNet took its classes from; it is there because names repeat (a *crane* is a bird or a machine).
 
 # %% tags=["nbval-check-output"]
@@ -158,7 +158,8 @@ for network in (b0, without_top):
     print(f"{shapes}, {len(network.layers)} layers, {network.count_params():,} parameters")
 
 # %% [markdown]
-# The top is three layers: an average over the image, dropout, and one matrix. More about it below.
+# The top is three layers: an average over the image, [dropout](../docs/glossary.md#dropout), which acts only in
+# training, and one matrix. More about it below.
 #
 # Is that what the helper builds? Compare kind, output shape and weight shapes of every layer. Then give both networks
 # the same weights, and the same photograph.
@@ -232,9 +233,9 @@ features = maps.mean(axis=(1, 2))
 print(f"feature maps {maps.shape}, averaged over the regions {features.shape}")
 
 # %% [markdown]
-# What does the top do with them? It is a single matrix of weights: multiply the averaged features by it, add a
-# constant for each class, and turn the sums into probabilities with
-# [softmax](../docs/glossary.md#softmax). The next cell does that by hand and compares.
+# What does the rest of the top do with them? It is a single matrix of weights: multiply the averaged features by it,
+# add a constant for each class, and turn the sums into probabilities with [softmax](../docs/glossary.md#softmax). The
+# next cell does that by hand and compares.
 
 # %%
 weights, constants = model.get_layer("predictions").get_weights()
@@ -282,11 +283,12 @@ alike = {"mirror image": cosine(features, mirrored), "upside down": cosine(featu
 pd.DataFrame(alike, index=list(photos)).round(2)
 
 # %% [markdown]
-# Mirror images are nearly the same to the network, upside-down ones are not. Nothing in its layers makes that
-# difference: a convolution treats left and right no better than up and down. It comes from what the network was shown.
-# In training the authors' code mirrors each photograph at random, with the same label, and never turns one upside down;
-# nor do people often take such photographs. Variations that are shown so that the network learns to ignore them are
-# called [augmentation](../docs/glossary.md#augmentation); lesson 03 makes some for your own images. (The flower is an
+# To the network a mirror image is nearly the same. Upside down, a photograph is less like itself, though still much
+# more than other photographs are. Nothing in the layers makes that difference: a convolution treats left and right no
+# better than up and down. It comes from what the network was shown. In training the authors' code mirrors each
+# photograph at random, with the same label, and never turns one upside down; nor do people often take such photographs.
+# Variations that are shown so that the network learns to ignore them are called
+# [augmentation](../docs/glossary.md#augmentation); lesson 03 makes some for your own images. (The flower is an
 # exception that explains itself: it is round.)
 #
 # ## A photograph of yours

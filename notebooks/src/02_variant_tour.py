@@ -55,7 +55,8 @@ runtime.set_seed(seed)
 # seven stages; four of them halve the sides again, and each gives more channels than the one before. A last 1 × 1
 # convolution makes the features, on a grid of 7 × 7 in B0, which are averaged and handed to the top.
 #
-# The drawing below shows the second block of B0's second stage, on a grid of 56 × 56. From left to right:
+# The drawing below shows the second block of B0's second stage, on a grid of 56 × 56. (If you come from the primer you
+# know it; the numbers below it are new.) From left to right:
 #
 # - **Expand:** at every place a weighted sum of the 24 channels makes 144. This mixes channels but looks at one place
 #   only, as any 1 × 1 convolution does.
@@ -123,8 +124,8 @@ shown.rename(
 # Set the family beside well-known networks of its time. All figures are published ones, each from one photograph shown
 # once in the middle ("single crop"): those of ResNet, DenseNet, Inception, NASNet and AmoebaNet as the EfficientNet
 # paper quotes them (table 2), MnasNet from [arXiv 1807.11626](https://arxiv.org/abs/1807.11626), MobileNetV2 and V3
-# from [1801.04381](https://arxiv.org/abs/1801.04381) and [1905.02244](https://arxiv.org/abs/1905.02244). Each grid line
-# to the right costs about twice as much as the one before.
+# from [1801.04381](https://arxiv.org/abs/1801.04381) and [1905.02244](https://arxiv.org/abs/1905.02244). From one grid
+# line to the next on the right, the cost grows two to two and a half times.
 
 # %%
 columns = ["name", "family", "multiply_adds", "top1"]
@@ -137,10 +138,11 @@ for name, _, cost, top1 in rivals:
     print(f"{name} costs {cost / its_cost:.1f} times as much as {match}, which is at least as accurate")
 
 # %% [markdown]
-# Look along a horizontal line, or read the list: for the same accuracy, the large networks of the time cost from 4.1
-# to 17.8 times as much. Not so the small networks for phones, at the lower left: they are relatives, made of the same
-# kind of block, and the best of them lies where a still smaller EfficientNet would. That is the paper's point: it takes
-# a good small network, and a good way to make it larger.
+# Look along a horizontal line, or read the list: for the same accuracy, the large networks of the time cost from 4.1 to
+# 17.8 times as much. Not so the small networks for phones, at the lower left: they are relatives, made of the same kind
+# of block, and the best of them lies where a still smaller EfficientNet would. (The list sets them beside B0, since
+# there is no smaller one; B0 is clearly more accurate.) That is the paper's point: it takes a good small network, and a
+# good way to make it larger.
 #
 # Two things the figure does not say. Each network was trained by its own authors in their own way, and better training
 # alone lifts an old network by points. And a multiply-add is not a millisecond: what the networks cost on this machine
@@ -179,10 +181,11 @@ implied["mean"] = implied.mean(axis=1)
 print(implied.round(1))
 
 # %% [markdown]
-# If the rule had been followed to the letter, each row would hold one and the same number. Up to B3 it nearly does.
-# Further up the depth stays behind, and B7 has the φ of 7.0 in its images, 7.3 in its channels and 6.2 in its depth. So
-# "B7 has φ = 7" is fair for two of the three, and no single φ gives B7. The next figure draws the rule, with the mean φ
-# of each row, against what was published: at the top, less depth than the rule asks for, and a little more of the rest.
+# If the rule had been followed to the letter, each row would hold one and the same number. Up to B3 it nearly does, but
+# for B1's channels, which do not grow at all. Further up the depth stays behind, and B7 has the φ of 7.0 in its images,
+# 7.3 in its channels and 6.2 in its depth. So "B7 has φ = 7" is fair for two of the three, and no single φ gives B7.
+# The next figure draws the rule, with the mean φ of each row, against what was published: at the top, less depth than
+# the rule asks for, and a little more of the rest.
 
 # %%
 phi = implied["mean"]
@@ -251,8 +254,8 @@ for rate in (0.0, 0.2, 0.4):
 records.expect(spreads[0.0] < 1e-6 < spreads[0.2] < spreads[0.4], "spreads", spreads, "0, then rising with the rate")
 
 # %% [markdown]
-# Set the rate before training: once `fit` has traced its first step, a new rate on a layer changes nothing until the
-# next `compile`.
+# It does: at a rate of 0 the features are the same every time, above it they are not. Set the rate before training:
+# once `fit` has taken its first step, a new rate on a layer changes nothing until the next `compile`.
 #
 # ## What Lite leaves out
 #
@@ -269,8 +272,8 @@ print(counts)
 #   and multiplies (`Multiply`). The average needs the whole image at once, which small accelerators do poorly.
 # - **No swish.** x · sigmoid(x) needs an exponential and has no upper bound; ReLU6 (`ReLU`) cuts at 0 and 6, a range
 #   that 256 whole numbers can cover.
-# - **Stem and head are not scaled**, and the first and last stage are not deepened, which keeps the larger Lites
-#   small and fast.
+# - **The stem and the last convolution are not scaled**, and the first and last stage are not deepened, which keeps the
+#   larger Lites small and fast.
 #
 # What that costs in accuracy stands in the published figures:
 
@@ -280,8 +283,8 @@ lite_points = [(v.name, "EfficientNet-Lite", v.published_multiply_adds, v.publis
 plotting.accuracy_versus_cost(pd.DataFrame(points + lite_points, columns=columns))
 
 # %% [markdown]
-# Two points at the small end, and less than one at the large end, read off at the same count. What it buys is measured
-# below.
+# Lite gives away two points at the small end, and less than one at the large end, each read off at the same count. What
+# it buys is measured below.
 #
 # ## The same photographs, several networks
 #
@@ -351,8 +354,8 @@ per_billion = {f"ms per billion, batch of {size}": latency[size] / counted.loc[b
 latency.assign(billions=counted.loc[by_cost], **per_billion).round(2)
 
 # %% [markdown]
-# A batch keeps the processor's cores busy and pays the cost of a call once, so it is cheaper per image. Lite0 and B0
-# have nearly the same count, but B0 takes longer: squeeze-and-excitation and swish move much data for few
+# A batch keeps the processor's cores busy and pays the cost of a call once, so it is as a rule cheaper per image. Lite0
+# and B0 have nearly the same count, but B0 takes longer: squeeze-and-excitation and swish move much data for few
 # multiplications. That difference is what Lite buys. For *your* choice, measure on *your* machine.
 #
 # ## One architecture, several accuracies
@@ -370,8 +373,9 @@ print(pd.DataFrame(variants.RECIPES).T.to_string(na_rep="–"))
 # - **Noisy Student** labels hundreds of millions of further photographs with one network, and trains the next on them
 #   under noise: dropout, stochastic depth, augmentation.
 #
-# The columns do not change their cost. When two papers compare "EfficientNet-B3", ask which row they mean. Which of
-# these can you load? `weights=` takes the names below, and what belongs to each is on record.
+# Within a column the cost is the same, and only the weights differ. When two papers compare "EfficientNet-B3", ask
+# which row they mean. Which of these can you load? `weights=` takes the names below, and what belongs to each is on
+# record.
 
 # %% tags=["nbval-check-output"]
 for name, record in variants.WEIGHTS.items():

@@ -126,8 +126,8 @@ else:
 #
 # ## What is in it
 #
-# Then know what you have: where it comes from, on what terms, which classes, how many of each. Simulated or not is part
-# of any result: say so when you quote one.
+# You have looked; now count. Where do the images come from, on what terms, which classes are there, and how many of
+# each? Whether images are simulated is part of any result: say so when you quote one.
 
 # %% tags=["nbval-check-output"]
 counts = pd.DataFrame(
@@ -137,8 +137,9 @@ counts = pd.DataFrame(
 print(images.provenance, counts.assign(together=counts.sum(axis=1)).to_string(), images.sizes, sep="\n\n")
 
 # %% [markdown]
-# The embedded set is a published benchmark, with published results of other methods, and has a virtue that photographs
-# of dogs have not: nothing like it was in ImageNet.
+# The embedded set is a published benchmark, with published results of other methods. And its pictures are no part of
+# ImageNet, on which our networks were trained; those of Stanford Dogs were taken from there
+# ([description](http://vision.stanford.edu/aditya86/ImageNetDogs/)).
 #
 # Are the files in order? An *audit* reads each of them once and says what is wrong, odd or doubtful: what cannot be
 # read, what is no picture at all, what will be turned upright or changed to RGB, which pictures are there twice. The
@@ -162,8 +163,9 @@ with tempfile.TemporaryDirectory() as temporary:
     print(data.audit(folder))
 
 # %% [markdown]
-# What is an *error* here is left out of training, with a warning, or makes results wrong. Copies never come into two
-# splits. From a terminal, `effnet audit PATH` shows the same and writes all findings to a table.
+# An *error* is a file that is left out of training, with a warning, or one that would make results wrong. A *warning*
+# is a doubt. ([Recall](../docs/glossary.md#recall) is the share of a class that is recognised.) Copies never come into
+# two splits. From a terminal, `effnet audit PATH` shows the same and writes all findings to a table.
 #
 # ## Three splits
 #
@@ -206,7 +208,7 @@ print(f"images in two splits: {len(placed) - len(dict(placed))}")
 print((counts / counts.sum()).round(3).to_string())
 
 # %% [markdown]
-# The package's `data.split_by_hash` takes these steps and three more, for which it may well put some images of yours
+# The package's `data.split_by_hash` takes these steps and does three things more, so it may put some images of yours
 # elsewhere. It keeps [groups](../docs/glossary.md#group) whole: the frames of one video or the copies of one picture,
 # seen in training, would be no test (`group_by` names them; copies are found). It keeps splits that publishers made, as
 # those of Stanford Dogs, and cuts only what is missing. And it refuses a class that is too small to be in all three.
@@ -335,11 +337,12 @@ for size in (256, 224, 160, 128) if textile else ():
         print(f"{size} pixels, {name}: strength {min(found):.1f} to {max(found):.1f} in {len(found)} images")
 
 # %% [markdown]
-# At full size no other image comes near the weakest flaw; in small ones the ranges are the same, and for the rule there
-# is no flaw left. That is why the default here pads instead of resizing; what it is worth in accuracy is an exercise of
-# notebook 04. It also shows that somebody who knows what *one* flaw looks like can write down a rule for it. The rule
-# sees no shift, knows no other flaw, and on a photograph it finds the sharpest edge and means nothing. Networks are
-# for what nobody can write down.
+# At full size no other image comes near the weakest flaw. At 224 pixels, the size at which Lite0 was trained, the
+# weakest flaw is already within the range of the others. At 128 the three ranges are much the same, and for the rule
+# there is no flaw left. That is why the default here pads instead of resizing; what it is worth in accuracy is an
+# exercise of notebook 04. It also shows that somebody who knows what *one* flaw looks like can write down a rule for
+# it. The rule sees no shift, knows no other flaw, and on a photograph it finds the sharpest edge and means nothing.
+# Networks are for what nobody can write down.
 #
 # ## Who waits for whom
 #
@@ -392,10 +395,10 @@ records.record("training_images_per_second", round(training))
 
 # %% [markdown]
 # The next batches are prepared while the network works on one, so the slower of the two sets the pace, and the other
-# waits. On a processor they also share the cores, so that what loading saves is not lost even where the network is the
-# slow one. A GPU makes the network many times faster and the reading of files no faster: run this page there before
-# you tune anything. A pipeline that lags is helped by the cache first, by cheaper augmentation next, by more cores
-# last. What the cache takes grows with the number of images and with the square of their side.
+# waits. Without a GPU they also share the processor's cores, so that what loading saves is not lost even where the
+# network is the slow one. A GPU makes the network many times faster and the reading of files no faster: run this page
+# there before you tune anything. A pipeline that lags is helped by the cache first, by cheaper augmentation next, by
+# more cores last. What the cache takes grows with the number of images and with the square of their side.
 #
 # ## Your own pictures
 #

@@ -6,7 +6,7 @@
 # ## What you will learn
 #
 # - to draw training and test images apart, and to count what they share
-# - why the usual features, averaged over the image, need many labels to find something small
+# - that the usual features, averaged over the image, miss something small
 # - to score regions of earlier features, and to pool the scores instead of the features
 # - to whiten features by a layer that does not train
 # - to fix a recipe on some draws and to measure it on others
@@ -93,7 +93,8 @@ records.expect(not any(overlap.values()), "overlap", overlap, "none")
 #
 # What do a hundred labels give with the head of notebook 04: features of the last layer, averaged over the image, and
 # a weighted sum of them? (The fewer images, the more its weights must be kept small. There is no validation to choose
-# by, so a rule does: the strength is one over the number of features, about what 04 found.)
+# by, so a rule does: the strength is one over the number of features. For the last
+# layer that is smaller than what 04 found, as every feature is brought to variance 1 here, even if it hardly varies.)
 
 
 # %%
@@ -128,11 +129,13 @@ print(f"these, averaged:      {earlier_report}")
 # %% [markdown]
 # ## Score regions, then pool the scores
 #
-# The second way is not to average features at all. An image with a flaw must have *a region* that looks like one,
-# though nobody says which: that is [multiple-instance learning](../docs/glossary.md#multiple-instance-learning). So
-# every region gets its own scores, and only these are pooled over the image. The mean would dilute again; the maximum
-# would teach only one region of each image, at first the wrong one. The log-sum-exp lies between the two: the highest
-# scores count most, and all regions learn.
+# On the default images it is not: averaged, the earlier features get as many right as the last layer's (the very same
+# number, by chance). The second way is not to average features at all. An image with a flaw must have *a region* that
+# looks like one, though nobody says which: that is [multiple-instance
+# learning](../docs/glossary.md#multiple-instance-learning). So every region gets its own scores, and only these are
+# pooled over the image. The mean would dilute again; the maximum would teach only one region of each image, at first
+# the wrong one. The log-sum-exp lies between the two, the nearer to the maximum the larger its `sharpness`: the
+# highest scores count most, and all regions learn.
 
 
 # %% tags=["shows:effnet_helpers.training.add_region_head"]
@@ -155,8 +158,9 @@ def add_region_head(
 # %% [markdown]
 # The first layer of this head does not train. It [whitens](../docs/glossary.md#whitening): what all regions share, such
 # as how bright a thread is, has a large variance, and what singles out a flaw has a small one. Principal components,
-# each divided by its standard deviation, make all directions equally large. That is linear, so it can be a dense layer,
-# and it needs images but no labels.
+# each divided by its standard deviation, make all directions about equally large. (`FLOOR`, a thousandth of the
+# largest variance, keeps directions that hardly vary from being blown up into noise, like the `epsilon` of notebook
+# 04.) That is linear, so it can be a dense layer, and it needs images but no labels.
 
 
 # %% tags=["shows:effnet_helpers.training.whitening"]
@@ -213,8 +217,9 @@ shown_maps = {"score by region": evidence[:3]}
 plotting.activation_maps(pictures[:3], shown_maps, names[:3], flaws[:3], what="Scores by region")
 
 # %% [markdown]
-# The dashed box marks the place that is roughest beside the rest of the picture, which is found without any network and
-# is where the flaw is. How often is the highest score there?
+# The dashed box marks the place that is roughest beside the rest of the picture, which is found without any network
+# and is where the flaw is. The lines go round regions whose score stands out in that picture; there may be several,
+# as in the third. How often is the *highest* at the flaw?
 
 # %%
 if any(flaws):
@@ -227,8 +232,8 @@ if any(flaws):
 #
 # A recipe always has settings, such as how many starts. Settings that are chosen on the draws by which they are then
 # judged make the result too good. An earlier version of this course did that: it took three starts because one had got
-# stuck on a draw that counted. So starts were looked at again, on *development* draws, whose images are scored from the
-# validation split. Here is the accuracy of each start, 100 labels each:
+# stuck on a draw that counted. So starts were looked at again, on *development* draws, whose test images come from
+# the validation split. Here is how often each start, with 100 labels, is right about whether an image is nominal:
 
 # %%
 table = evaluation.measured("few_labels")
@@ -236,9 +241,9 @@ developed = table[table["scored_on"] == "val"]
 developed.pivot_table(index="method", columns="draw", values="nominal_accuracy").round(3)
 
 # %% [markdown]
-# A start that is stuck would stand out by tens of points. If none does, three starts are more than these draws ask for;
-# they stay, as a precaution that costs seconds and no label. Then, once, *other* draws were scored, on test images:
-# `make bench ROW=few-labels`.
+# A start that is stuck would stand out. None does, so three starts are more than these draws ask for; they stay, as a
+# precaution that costs seconds and no label. Then, once, *other* draws were scored, on test images: `make bench
+# ROW=few-labels`.
 
 # %%
 fresh = table[table["scored_on"] == "test"]
@@ -248,9 +253,10 @@ for method, rows in fresh[fresh["labels"] == 100].groupby("method", sort=False):
     print(f"{method}, {len(rows)} draws: {right.mean():.3f} ({right.min():.3f} to {right.max():.3f}), {of_three:.3f}")
 
 # %% [markdown]
-# The benchmark asks only whether an image is nominal. Marks and lines are means over draws, bands reach from the lowest
-# to the highest; the ring is the draw of this page. What is called *earlier* is from the first version of the
-# measurement, whose draws mixed all splits. The crosses are the published figures of few-shot CLIP on these images
+# The benchmark asks only whether an image is nominal. Marks and lines are means over draws, bands reach from the
+# lowest to the highest; the ring is the draw of this page. What is called *earlier* is from the first version of the
+# measurement, whose draws mixed all splits; at 100 labels the new marks lie on its lines. The crosses are published
+# figures, on these images, of CLIP, networks trained on pictures with their captions
 # ([arXiv 2501.12596](https://arxiv.org/abs/2501.12596)).
 
 # %%
