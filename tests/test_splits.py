@@ -219,6 +219,12 @@ def test_folds_hold_every_image_once_and_keep_groups_and_shares():
     assert all(4 <= sum(labels[i] == label for i in fold) <= 5 for fold in single for label in (0, 1))
 
 
+@pytest.mark.parametrize("fold", [(5, 5), (-1, 5), (0, 1), (1, 0)])
+def test_a_fold_that_is_none_is_refused(fold):
+    with pytest.raises(ValueError, match=r"fold: expected \(number, count\).*Received: "):
+        data.fold_by_hash(["a/1", "a/2"], [0, 0], *fold)
+
+
 def test_a_fold_is_the_test_split(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

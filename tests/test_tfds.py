@@ -531,6 +531,9 @@ def test_the_miniature_is_prepared_as_the_real_set_and_leaves_its_checksums_alon
     records = list(builder.as_dataset("train").as_numpy_iterator())
     assert {record["label"] for record in records} == set(range(120))
     assert len({record["image"].shape for record in records}) > 5  # as in the real set
+    data.write_miniature_dogs(place, 2, 1)  # is there already
+    with pytest.raises(ValueError, match="data_dir: expected a folder where Stanford Dogs is not prepared in another"):
+        data.write_miniature_dogs(place, 3, 1)
 
 
 def test_with_half_of_the_archives_and_no_network_the_others_are_named_at_once(place, monkeypatch):

@@ -203,6 +203,9 @@ def test_a_file_that_says_its_recipe_needs_no_name(b0_file, tmp_path):
         (tmp_path / "config.json").write_text(json.dumps(config))
         file = weights.read_weight_file(tmp_path / "model.safetensors")
         assert weights._record_of(file, None) is weights._record_of(file, WEIGHTS[recipe]) is WEIGHTS[recipe]
+    (tmp_path / "config.json").write_text('{"model_type": "of something else"}')
+    file = weights.read_weight_file(tmp_path / "model.safetensors")
+    assert file.scaling is None and file.network is None
 
 
 @pytest.mark.parametrize(("name", "format"), [("a.safetensors", "safetensors"), ("a.h5", "Keras"), ("a.pth", "")])

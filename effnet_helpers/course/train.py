@@ -184,6 +184,7 @@ def _answers_of_fold(
     """Trains without one part of the images; probabilities and labels of that part, kept once they are known."""
     kept = folder / f"fold-{number}.npz"
     if not kept.exists():
+        runtime.set_seed(settings.seed)  # whichever folds were answered before in this process
         backbone = models.build_backbone(settings.variant, image_size=settings.image_size)
         model = models.add_head(backbone, dataset.num_classes)
         _fit(model, dataset, settings, batch_size, folder / f"fold-{number}")

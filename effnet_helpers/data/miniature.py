@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from effnet_helpers import imagenet
+from effnet_helpers import imagenet, records
 from effnet_helpers.data.photos import sample_photos
 from effnet_helpers.data.tfds_prepare import import_tfds
 
@@ -41,15 +41,24 @@ def write_miniature_dogs(data_dir: str | Path, train_per_class: int = 3, test_pe
     photographs without dogs, some 200 pixels a side.
 
     Args:
-        data_dir: A folder of its own: where the real set is prepared, this one must not be.
+        data_dir: A folder of its own, not the one where the real set is or will be: whatever asks there for Stanford
+            Dogs gets what was prepared first.
         train_per_class: Training pictures of each breed.
         test_per_class: Test pictures of each breed.
 
+    Raises:
+        ValueError: If Stanford Dogs is prepared there already, and is not this miniature.
+
     Example:
-        >>> data.write_miniature_dogs("runs/miniature")
-        >>> tfds.load("stanford_dogs", split="train", data_dir="runs/miniature")
+        >>> data.write_miniature_dogs("runs/miniature")  # doctest: +SKIP
+        >>> images = tfds.load("stanford_dogs", split="train", data_dir="runs/miniature")  # doctest: +SKIP
     """
     builder = import_tfds().builder("stanford_dogs", data_dir=data_dir)
+    if builder.is_prepared():
+        sizes = [builder.info.splits[split].num_examples // len(STANFORD_DOGS) for split in ("train", "test")]
+        expected = "a folder where Stanford Dogs is not prepared in another size"
+        records.expect(sizes == [train_per_class, test_per_class], "data_dir", str(data_dir), expected)
+        return
     archives = stanford_dogs_archives(train_per_class, test_per_class)
     # It says at length what it does, and names the folder.
     with downloaded(builder, archives), contextlib.redirect_stdout(io.StringIO()):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from effnet_helpers.data.listing import nfc
+from effnet_helpers.records import expect
 
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
@@ -75,11 +76,16 @@ def fold_by_hash(
     Returns:
         int64 array of positions in `names`, in the order of the names.
 
+    Raises:
+        ValueError: If there is no such part.
+
     Example:
         >>> names, labels = ["cat/1", "cat/2", "cat/3", "cat/4"], [0, 0, 0, 0]
         >>> sorted(i for fold in (0, 1) for i in data.fold_by_hash(names, labels, fold, 2).tolist())
         [0, 1, 2, 3]
     """
+    is_part = folds >= 2 and 0 <= fold < folds
+    expect(is_part, "fold", (fold, folds), "(number, count), the number from 0 and below a count of 2 or more")
     part = []
     for units in _strata(names, labels, seed, groups).values():
         total, before = sum(map(len, units)), 0

@@ -20,8 +20,8 @@ def paired_differences(
     between two unpaired means. The interval is Student's: where the runs of a set scatter, or are few, it is wide.
 
     Args:
-        table: A row for each run, columns `candidate`, `column` and any of stage, set, image_size, split and seed, such
-            as `evaluation.measured("recipes")`.
+        table: A row for each run, columns candidate, set, what `column` names, and any of stage, image_size, split and
+            seed, such as `evaluation.measured("recipes")`.
         candidates: Which ones to compare; those without a pair are left out.
         base: What they are compared with.
         column: Which figure, a share in [0, 1].

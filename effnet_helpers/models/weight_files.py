@@ -140,7 +140,7 @@ def read_weight_file(path: Path) -> WeightFile:
 
 def checkpoint_prefix(path: Path) -> Path | None:
     """Returns what the names of a TensorFlow checkpoint's files begin with; None if there is no checkpoint."""
-    index = path.with_name(f"{path.name.removesuffix('.index')}.index")
+    index = path.parent / f"{path.name.removesuffix('.index')}.index"
     found = [*sorted(path.glob("*.index")), *([index] if index.is_file() else [])]
     return found[-1].with_suffix("") if found else None
 
@@ -226,9 +226,9 @@ def _read_safetensors(path: Path) -> WeightFile:
     arrays = safetensors.numpy.load_file(path)
     arrays = {key: array for key, array in arrays.items() if not key.endswith("num_batches_tracked")}
     config = path.with_name("config.json")
-    if not config.is_file():
+    said = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    if "pretrained_cfg" not in said:  # or it belongs to something else
         return WeightFile(path.name, arrays, TIMM)
-    said = json.loads(config.read_text(encoding="utf-8"))
     scaling = np.array(said["pretrained_cfg"]["mean"]), np.square(said["pretrained_cfg"]["std"])
     return WeightFile(path.name, arrays, TIMM, scaling, said["architecture"])
 

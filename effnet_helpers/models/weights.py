@@ -70,9 +70,9 @@ def parse_weights(weights: str | Path | None) -> tuple[WeightsRecord | None, Pat
     """
     if weights is None:
         return None, None
+    if str(weights) in WEIGHTS:
+        return WEIGHTS[str(weights)], None
     name, _, path = str(weights).partition(":")
-    if name in WEIGHTS and not path:
-        return WEIGHTS[name], None
     path = Path(path if name in WEIGHTS else weights).expanduser()
     if not path.is_file() and checkpoint_prefix(path) is None:
         raise WeightsError(

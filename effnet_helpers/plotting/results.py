@@ -238,9 +238,8 @@ def paired_differences(table: pd.DataFrame, unit: str = "points of test accuracy
     overall = table[table["set"] == "all"].reset_index(drop=True)
     records.expect(len(overall) > 0, "candidates", table["candidate"].unique().tolist(), "at least one with runs")
     by_set = table[table["set"] != "all"]
-    looks = dict(
-        zip(sorted(by_set["set"].unique()), zip("^vsDPX*<>", itertools.cycle(COLORS), strict=False), strict=False)
-    )
+    styles = zip(itertools.cycle("^vsDPX*<>"), itertools.cycle(COLORS), strict=False)
+    looks = dict(zip(sorted(by_set["set"].unique()), styles, strict=False))
     fig, ax = plt.subplots(figsize=(8, 1.5 + 0.42 * len(overall)))
     ax.axvline(0, color="black", lw=1)
     sentences = []

@@ -122,7 +122,8 @@ else:
     print(f"{len(truth)} digits from 0 to {len(choices) - 1} are wanted, {len(answers)} are there.")
 
 # %% [markdown]
-# Twelve images measure nobody, but you now know what is asked of a network. Notebook 05 will say how it does.
+# Twelve images are too few to measure anybody, but you now know what is asked of a network. Notebook 05 will say how it
+# does.
 #
 # ## What is in it
 #
@@ -326,8 +327,9 @@ plotting.image_grid(middles, list(versions), columns=4, heading="The middle 40 Ã
 #
 # How did this page know where to circle the flaws of the embedded set? The labels say that there is one, not where, and
 # no network was asked. `evaluation.oddest_place` takes the squared differences of neighbouring pixels, averages them
-# over a small spot, and finds where that is farthest above the picture's median. How far, it calls *strength*. The rule
-# knows nothing but fine detail, so it shows what becomes of a flaw when pictures shrink:
+# over a small spot, and finds where that is farthest above the picture's median. How far, measured in typical
+# deviations from the median, it calls *strength*. The rule knows nothing but fine detail, so it shows what becomes of a
+# flaw when pictures shrink:
 
 # %%
 for size in (256, 224, 160, 128) if textile else ():
@@ -341,8 +343,8 @@ for size in (256, 224, 160, 128) if textile else ():
 # weakest flaw is already within the range of the others. At 128 the three ranges are much the same, and for the rule
 # there is no flaw left. That is why the default here pads instead of resizing; what it is worth in accuracy is an
 # exercise of notebook 04. It also shows that somebody who knows what *one* flaw looks like can write down a rule for
-# it. The rule sees no shift, knows no other flaw, and on a photograph it finds the sharpest edge and means nothing.
-# Networks are for what nobody can write down.
+# it. The rule sees no shift, knows no other flaw, and on a photograph it finds just the sharpest edge. Networks are for
+# what nobody can write down.
 #
 # ## Who waits for whom
 #
@@ -395,10 +397,10 @@ records.record("training_images_per_second", round(training))
 
 # %% [markdown]
 # The next batches are prepared while the network works on one, so the slower of the two sets the pace, and the other
-# waits. Without a GPU they also share the processor's cores, so that what loading saves is not lost even where the
-# network is the slow one. A GPU makes the network many times faster and the reading of files no faster: run this page
-# there before you tune anything. A pipeline that lags is helped by the cache first, by cheaper augmentation next, by
-# more cores last. What the cache takes grows with the number of images and with the square of their side.
+# waits. Without a GPU both share the processor's cores, so faster loading helps even where the network is the slow one.
+# A GPU makes the network many times faster and the reading of files no faster: run this page there before you tune
+# anything. A pipeline that lags is helped by the cache first, by cheaper augmentation next, by more cores last. What
+# the cache takes grows with the number of images and with the square of their side.
 #
 # ## Your own pictures
 #

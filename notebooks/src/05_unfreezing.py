@@ -90,7 +90,7 @@ print(fit)
 # you go. Three rules:
 #
 # - **Whole blocks.** Most blocks add their input to their output, so a block is the smallest part that makes sense by
-#   itself. ("Unfreeze the last 20 layers", as one often reads, stops in the middle of one.)
+#   itself. ("Unfreeze the last 20 layers", as one often reads, stops in the middle of one, but for luck.)
 # - **[Batch normalization](../docs/glossary.md#batch-normalization) stays frozen**, in inference mode. Its means and
 #   variances were gathered over a million images; a few batches of yours would replace them by noise.
 # - **[Stochastic depth](../docs/glossary.md#stochastic-depth) acts only in blocks that train.**

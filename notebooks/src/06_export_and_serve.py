@@ -74,7 +74,7 @@ images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
 # ## A classifier to hand over
 #
 # The quick version of notebooks 04 and 05, on the same *simulated* textile: the head on cached features, then the
-# upper blocks.
+# upper blocks. (`fine_tune` validates ten times, at equal distances, and rounds the steps up to that.)
 
 # %%
 model = models.add_head(models.build_backbone(variant, image_size=image_size), images.num_classes)
@@ -255,7 +255,7 @@ if lost:
     records.record("int8_points_lost", 100 * max(lost))
 
 # %% [markdown]
-# A point more or less is a few images here; the interval says how many.
+# A point is hardly two images here: differences this small, up or down, are within the interval, and no finding.
 #
 # Why does so little get lost? The range of an activation is cut into 256 steps.
 # **[ReLU6](../docs/glossary.md#relu6)**, which the Lite variants use, lets nothing but values from 0 to 6 pass, so

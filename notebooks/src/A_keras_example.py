@@ -105,8 +105,8 @@ classifier.summary(layer_range=("block7a_project_conv", "predictions"))
 # `include_top=False` leaves out the pooling, the dropout and the layer of 1,000 sums. What is left takes images of any
 # size from 32 pixels on, and ends in 1,280 [features](../docs/glossary.md#feature) for each region of the image. Five
 # times the side is halved, and odd numbers are rounded up: one pixel more than 224 costs a whole row and column of
-# regions that look at little but padding. So the page's remark on sizes is confirmed by counting: those divisible by 32
-# waste nothing. B1's own 240, which the page gives as an example, is divisible by 16 only, and does.
+# regions that look at little but padding. So the page's remark on sizes is confirmed by counting: those divisible by
+# 32 waste nothing. B1's own 240, which the page gives as an example, is divisible by 16 only, and wastes some.
 #
 # The page's other argument, `drop_connect_rate=0.4` for stronger
 # [stochastic depth](../docs/glossary.md#stochastic-depth), is refused by Keras 3; the page never runs that line. The
@@ -272,7 +272,8 @@ plotting.learning_curves(histories, x_label="pass over 120 images", num_classes=
 #
 # The page's model, in its order: the backbone on an input, frozen *before* the head is put on, then pooling, batch
 # normalization, dropout, softmax. `input_tensor` makes one flat model of it all; the next section shows why that
-# matters. Validation is often *better* than training here, since dropout and augmentation act in training only.
+# matters. In the real thing validation is often *better* than training, since dropout and augmentation act in
+# training only.
 
 
 # %%
@@ -369,10 +370,10 @@ if real:
 # names. In the real thing it would be an alarm, and the page itself is the best example. Its edition of 2023 took a
 # rate of 0.0001 and ten epochs here, and [prints what came of
 # it](https://github.com/keras-team/keras-io/commits/master/examples/vision/md/image_classification_efficientnet_fine_tuning.md):
-# 77.1 % on validation after the first epoch, 9.6 % after the third, 1.5 % after the tenth, at a loss of 5.2 where
-# log 120 is 4.8. Not a word of it in the text around. The edition of 2026 takes 0.00001 and four epochs, as above, and
-# the published run goes from 74.6 % with the frozen head to 77.0 %. So small a gain is to be expected where ImageNet's
-# features fit already; [05](05_unfreezing.ipynb) has pictures where they do not.
+# 77.1 % on validation after the first epoch, 9.6 % after the third, 1.5 % after the tenth, at a loss of 5.2 where log
+# 120 is 4.8. The text around does not mention it. The edition of 2026 takes 0.00001 and four epochs, as above, and
+# the published run goes from 74.6 % with the frozen head to 77.0 %. So small a gain is to be expected where
+# ImageNet's features fit already; [05](05_unfreezing.ipynb) has pictures where they do not.
 #
 # ## Newer weights, same architecture
 #
@@ -433,15 +434,20 @@ plotting.paired_differences(evaluation.paired_differences(recipes, asked), base=
 #   better.
 # - **Larger is not better**: a hint only. In one run Lite1 was no better than Lite0; Lite2 and further seeds are what
 #   `make bench ROW=tips` adds next.
-# - **Averaged weights (EMA) help little in transfer**, **batch normalization stays frozen**, **whole blocks**, **only a
-#   part of the layers**: where the second figure has them, over several sets of pictures; what it lacks has not been
-#   measured there yet.
+# - **Batch normalization stays frozen**: confirmed in the second figure, clearly.
+# - **Only a part of the layers**: confirmed, in that opening more, from block 2 on, shows no gain. But from block 6
+#   on is too few, because of the textile.
+# - **Whole blocks**: not decided. The last 20 layers lose on the textile as "from block6a" does, which is a matter of
+#   how many, not of where the cut lies.
+# - **Averaged weights ([EMA](../docs/glossary.md#exponential-moving-average)) help little in transfer**: the second
+#   figure shows no gain.
+# - **Any way up** is no tip, but what `RandomFlip()` does on the page: it costs the textile much, other sets little.
 # - **Training from scratch overfits**, **sizes divisible by 32**: confirmed above, by a curve and by counting.
 # - **Without augmentation a frozen head may stay at 60 %** ([as the page
 #   says](https://keras.io/examples/vision/image_classification_efficientnet_fine_tuning/)): not measured here.
 #
-# (In the first figure even the base ends below the head it began from: at that size, most of what could be learned is
-# gone. One reason more not to make much of small differences.)
+# (What the first figure does not show: even its base ends below the head it began from, on test images. At that size
+# most of what could be learned is gone, one reason more not to make much of small differences.)
 #
 # ## A map, from that page to this course
 #
