@@ -67,7 +67,7 @@ def pointing_game(
     Example:
         >>> maps = np.zeros((1, 4, 4))
         >>> maps[0, 3, 3] = 1.0
-        >>> evaluation.pointing_game(maps, [(120, 120)], image_size=128, tolerance=10)
+        >>> evaluation.pointing_game(maps, [(115, 110)], image_size=128, tolerance=10)
         (1.0, 0.0625)
     """
     maps = np.asarray(maps)
