@@ -315,8 +315,8 @@ plotting.paired_differences(worth, base="the base recipe")
 #   (look at the textile marks of "from block6a", and then at those of the photographs, which lie about zero); and a
 #   rate too low for so few steps. That is why the head decides how deep: where it is right nearly always, shallow
 #   costs nothing.
-# - **"Last 20 layers"** is too shallow for the textile in the same way; its mean is a hollow dot, since the other
-#   sets hardly mind. Whether it matters that it cuts a block in half, these runs cannot tell. A boundary is where a
+# - **"Last 20 layers"** is too shallow for the textile in the same way; its mean is a hollow dot, since the
+#   sets differ so much. Whether it matters that it cuts a block in half, these runs cannot tell. A boundary is where a
 #   network can be cut, cached and named: the rule is one of tidiness.
 # - **Deeper still,** "from block2a", shows no gain.
 # - **Warm-up, the head first, and stochastic depth:** leaving them out leans towards worse, by less than these runs
@@ -339,11 +339,13 @@ by_recipe.insert(0, "head alone", final.groupby("set")["head alone"].mean())
 by_recipe.round(3)
 
 # %% [markdown]
-# None of the celebrated extras, from label smoothing to a larger network as a teacher, moves the mean by more than its
-# interval. Larger batches gain a little, and cost in proportion. Augmentation is a claim about your pictures: "any way
-# up" says that they mean the same when turned, and for a weave that is not so. And fine-tuning is no duty: where the
-# head alone is right nearly always, as on cats and dogs, nothing is gained. (The column "from block6a" is what the
-# rule said of few images before it was measured; NaN stands where a recipe was not run.)
+# (SAM seeks weights whose neighbourhood is good as well; mixup blends pairs of images and their labels; label
+# smoothing asks for a little less than certainty; "taught by Lite2" learns from the answers of a larger network;
+# "rates by block" trains lower blocks more slowly.) None of these celebrated extras moves the mean by more than its
+# interval. Larger batches gain a little, and cost in proportion. Augmentation is a claim about your pictures: "any
+# way up" says that they mean the same when turned, and for a weave that is not so. And fine-tuning is no duty: where
+# the head alone is right nearly always, as on cats and dogs, nothing is gained. (The column "from block6a" is what
+# the rule said of few images before it was measured; NaN stands where a recipe was not run.)
 #
 # The tips that come with the Keras example, each with what came of it, are in
 # [its appendix](A_keras_example.ipynb).
@@ -380,11 +382,13 @@ for name, each in maps.items() if any(flaws) else ():
     print(f"{name}: strongest region at the flaw in {hits:.0%} of {len(each)} images (by chance {chance:.0%})")
 
 # %% [markdown]
-# ("At the flaw" means that the centre of the strongest region is no further from it than a region is wide.) The count
-# goes by the order of regions within a map, and so it is fair to networks of different scale. Still, a map
-# cannot prove that the network is right for the right reason. It shows where this class's score comes from, on a grid
-# of a few regions; it does not show what speaks against the other classes, nor what would happen if that place looked
-# different. On your own pictures there is no such independent measure, unless somebody marks the places.
+# ("At the flaw" means that the centre of the strongest region is no further from it than a region is wide.) On the
+# default images the fine-tuned network points there far more often than the head alone, but not always, though it is
+# right about nearly all. The count goes by the order of regions within a map, and so it is fair to networks of
+# different scale. Still, a map cannot prove that the network is right for the right reason. It shows where this
+# class's score comes from, on a grid of a few regions; it does not show what speaks against the other classes, nor
+# what would happen if that place looked different. On your own pictures there is no such independent measure, unless
+# somebody marks the places.
 #
 # ## The test split, once
 #

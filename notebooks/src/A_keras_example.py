@@ -441,7 +441,8 @@ plotting.paired_differences(evaluation.paired_differences(recipes, asked), base=
 #   how many, not of where the cut lies.
 # - **Averaged weights ([EMA](../docs/glossary.md#exponential-moving-average)) help little in transfer**: the second
 #   figure shows no gain.
-# - **Any way up** is no tip, but what `RandomFlip()` does on the page: it costs the textile much, other sets little.
+# - **Any way up**, turned and flipped at will, is no tip, but the page's `RandomFlip()` goes some of that way: it costs
+#   the textile much, other sets little.
 # - **Training from scratch overfits**, **sizes divisible by 32**: confirmed above, by a curve and by counting.
 # - **Without augmentation a frozen head may stay at 60 %** ([as the page
 #   says](https://keras.io/examples/vision/image_classification_efficientnet_fine_tuning/)): not measured here.
