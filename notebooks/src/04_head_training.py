@@ -452,11 +452,11 @@ over_seeds.filter(like="counts", axis=0)[["count", "mean", "min", "max"]]
 # is left for what is rare; with 200, from starts that lie far apart (k-means++), each of them did better than any
 # classifier of averages. So it is a proof that the frozen features *hold* more than their average tells, and no recipe.
 #
-# So what held our three classifiers back were not the frozen features as such, but **the average over the image of the
-# last layer's features**. There are two ways on. Let the features change until even their average tells the classes
-# apart: notebook 05. Or keep them frozen, take earlier ones, and pool with more care, which pays most where labels are
-# few: notebook 07. For photographs with one large object in the middle the average loses little, and the head you
-# trained here may be all you need.
+# So what held our three classifiers back were not the frozen features as such, but **the average over the image of
+# the last layer's features**. There are two ways on. Let the features change until even their average tells the
+# classes apart: notebook 05. Or keep them frozen, take earlier ones, and pool with more care, which pays most where
+# labels are few: notebook 07. For photographs with one large object in the middle the average loses little (notebook
+# 05 has cats and dogs), and the head you trained here may be all you need.
 #
 # ## Recap
 #

@@ -279,9 +279,10 @@ plotting.label_curve(curve, clip, again=again and (labels, again))
 #
 # ## Where not to expect this
 #
-# On the default images this head needs few labels because their flaws are texture in one place, and early features see
-# texture. Of photographs, expect less: a breed of dog shows in no single small region, and the last layer, trained on
-# photographs, says more about it than an early one. With your own pictures, the three lines decide:
+# On the default images this head needs few labels because their flaws are texture in one place, and early features
+# see texture. Of photographs, expect less, though this page does not measure it: a breed of dog shows in no single
+# small region, and the last layer, trained on photographs, says more about it than an early one. With your own
+# pictures, the three lines decide:
 
 # %%
 best = max(rows_of_figure, key=lambda name: rows_of_figure[name].accuracy)
@@ -298,7 +299,7 @@ if is_default and limit_per_class == 500 and to_block == "block5a":
 # - Regions of earlier features are scored, and their scores pooled: the image's label is enough to learn from.
 # - Whitening makes what is rare as large as what is common. It needs no labels.
 # - The recipe was settled on development draws and measured, once, on others.
-# - It is for small things in texture. For photographs of whole objects the last layer is the better start.
+# - It is for small things in texture. For photographs of whole objects try the last layer first.
 #
 # **The surprise:** a head that is only told *that* an image has a flaw learns *where*.
 #
