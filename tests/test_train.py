@@ -5,11 +5,12 @@ import io
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
-from effnet_helpers import data, models, training
+from effnet_helpers import data, models, runtime, training
 from effnet_helpers.course import CourseError
 from effnet_helpers.course.cli import app
-from effnet_helpers.course.train import train
+from effnet_helpers.course.train import _answers_of_fold, train
 from effnet_helpers.course.train_settings import Settings
 
 import numpy as np
@@ -141,6 +142,17 @@ def test_what_was_interrupted_between_phases_ends_as_if_it_had_not_been(trained,
     ours, theirs = (models.load(folder / "shells.keras")[0].get_weights() for folder in (tmp_path, trained[0]))
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_fold_starts_from_the_same_weights_whatever_ran_before(tmp_path, monkeypatch):
+    begun, backbone = [], tiny_backbone(32)
+    monkeypatch.setattr(models, "build_backbone", lambda *_, **__: backbone)  # it would seed by itself
+    monkeypatch.setattr(training, "fit_head", lambda model, *_, **__: begun.append(model.get_weights()) or 1 / 0)
+    for seed in (1, 2):
+        runtime.set_seed(seed)
+        with pytest.raises(ZeroDivisionError):
+            _answers_of_fold(1, SimpleNamespace(num_classes=3), SETTINGS, 8, tmp_path)
+    assert all(np.array_equal(one, other) for one, other in zip(*begun, strict=True))
 
 
 @pytest.mark.parametrize(
