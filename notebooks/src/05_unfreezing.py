@@ -15,7 +15,7 @@
 # | | |
 # |---|---|
 # | before you start | [04 · Head training](04_head_training.ipynb) |
-# | takes | reading 16 minutes, running 4 minutes, 3 GB of memory on two CPU cores |
+# | takes | reading 16 minutes, running 5 minutes, 3 GB of memory on two CPU cores |
 # | downloads | nothing |
 
 # %%
