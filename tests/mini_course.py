@@ -30,7 +30,7 @@ from IPython.display import display
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 display({"text/html": f'<img src="data:image/png;base64,{PIXEL}" alt="A &quot;red&quot; dot">'}, raw=True)
 RECORD = "application/vnd.effnet.record+json"
-display({"text/plain": "n", RECORD: {"name": "accuracy", "value": 0.5 + seed / 10}}, raw=True)
+display({"text/html": "", "text/plain": "n", RECORD: {"name": "accuracy", "value": 0.5 + seed / 10}}, raw=True)
 
 # %% [markdown]
 # ## Recap

@@ -101,6 +101,7 @@ def test_notebook_start_is_silent_and_records_leave_their_mime(run_cells):
     ).cells
     assert start.outputs == []
     assert record.outputs[0].data == {
+        "text/html": "",
         "text/plain": "val_accuracy = 0.8125",
         "application/vnd.effnet.record+json": {"name": "val_accuracy", "value": 0.81253},
     }
