@@ -31,7 +31,7 @@ FLOORS = (
     {"models", "data"},
     {"evaluation"},
     {"training", "export"},
-    {"plotting"},
+    {"plotting", "exercises"},
     {"course"},
 )
 MAY_IMPORT_TENSORFLOW = {"preprocessing", "data", "runtime", "export"}
