@@ -18,6 +18,7 @@ MAX_PARAMETERS = 12
 MAX_CELLS = 44  # about forty, prose included
 TAUGHT_TAG = "shows:"  # a cell tagged `shows:effnet_helpers.models.add_head` holds that function as the package has it
 ANNOTATION = re.compile(r"(int|float|str|bool|Optional\[(int|float|str|bool)\]|list\[(int|float|str|bool)\])")
+KINDS_OF_EXERCISE = ("predict first", "complete", "find the bug", "write", "judge a claim")
 # Folders in which people and CI machines keep their work; a web address or a relative path does not match.
 MACHINE_PATH = re.compile(r"(?<![\w.:/])(?:/(?:home|root|tmp|Users|private|work|workspace|mnt)/|[A-Z]:\\)[^\s'\"<>]*")
 
@@ -30,6 +31,40 @@ def lesson_problems(notebook: NotebookNode) -> list[str]:
         *parameter_problems(notebook),
         *taught_problems(notebook),
     ]
+
+
+def exercise_problems(notebook: NotebookNode, stem: str) -> list[str]:
+    """Checks what exercises are made of, in what a learner starts from: title, tasks, checks, quiz, size of cells."""
+    number, cells, problems = stem.partition("_")[0], notebook.cells, []
+    prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    title = next((text for text in prose if text.startswith("# ")), "")  # not what stands above it in every notebook
+    if not title.startswith(f"# Exercises {number} · ") or f"](../{stem}.ipynb)" not in title:
+        problems.append(f"the first text is not a title '# Exercises {number} · …' with a link to the lesson")
+    minutes = re.search(r"(\d+) (?:to \d+ )?minutes", title)
+    if not minutes or not 10 <= int(minutes[1]) <= 40:
+        problems.append("the title does not say how many minutes it takes")
+    if f"](../{stem}.ipynb)" not in prose[-1]:
+        problems.append("the last text does not lead back to the lesson")
+    tasks = [text for text in prose if re.match(rf"## {number}\.\d · ", text)]
+    if not 4 <= len(tasks) <= 6 or [int(task[len(number) + 4]) for task in tasks] != [*range(1, len(tasks) + 1)]:
+        problems.append(
+            f"four to six headings '## {number}.1 · …' in order, not {[task.split(' ·')[0] for task in tasks]}"
+        )
+    kinds = [{kind for kind in KINDS_OF_EXERCISE if kind in task.lower()} for task in tasks]
+    if not all(kinds) or len(set().union(*kinds)) < 3:
+        problems.append(f"each exercise says its kind, and there are three or more of {KINDS_OF_EXERCISE}, not {kinds}")
+    code = "\n".join(cell.source for cell in _code_cells(notebook))
+    checked = re.findall(r'^exercises\.check\("([^"]+)", ', code, re.MULTILINE)
+    if checked != [f"{number}.{place}" for place in range(1, len(tasks) + 1)]:
+        problems.append(f"each exercise is checked once, not {checked}")
+    if code.count("# your code here") < len(tasks):
+        problems.append("each exercise has a place for its answer")
+    quizzes = [cell.source for cell in cells if "quiz" in cell.metadata.get("tags", [])]
+    if [text.partition("**Quiz ")[2].partition("**")[0] for text in quizzes] != [f"{number}.1", f"{number}.2"]:
+        problems.append(f"two questions begin '**Quiz {number}.1** …' and '**Quiz {number}.2** …'")
+    if "cccc" in "".join("c" if cell.cell_type == "code" else "-" for cell in cells):
+        problems.append("four code cells in a row without prose")
+    return problems + _code_problems(notebook)
 
 
 def output_problems(notebook: NotebookNode) -> list[str]:

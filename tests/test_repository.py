@@ -132,8 +132,14 @@ def test_make_help_lists_every_target():
 
 
 def test_links_in_notebook_sources_are_real():
-    for source in (ROOT / "notebooks" / "src").glob("*.py"):
-        assert broken_links(source.read_text(encoding="utf-8"), ROOT / "notebooks") == [], source.name
+    notebooks = ROOT / "notebooks"
+    for source in (notebooks / "src").rglob("*.py"):
+        folder = notebooks / ("exercises" if source.parent.name == "exercises" else "")
+        broken = broken_links(source.read_text(encoding="utf-8"), folder)
+        # Exercises are built from sources, which may come first; tests/test_exercises.py insists on either.
+        to_build = [link for link in broken if (folder / link).resolve().parent == notebooks / "exercises"]
+        lessons = {f"{path.stem}.ipynb" for path in (notebooks / "src").glob("*.py")}
+        assert [link for link in broken if link not in to_build or Path(link).name not in lessons] == [], source.name
 
 
 # contents of the repository

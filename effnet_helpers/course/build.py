@@ -1,17 +1,20 @@
 """Builds notebooks from their sources: percent scripts in, executed and cleaned notebooks out.
 
 `notebooks/src/NN_slug.py`, or `A_slug.py` of an appendix, is edited by hand; `notebooks/NN_slug.ipynb` is made from it
-and committed with its outputs.
+and committed with its outputs. Of `notebooks/src/exercises/NN_slug.py` two are made, both in a folder of `notebooks/`:
+`exercises/NN_slug.ipynb`, which a learner starts from, and `solutions/NN_slug.ipynb`, executed.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
+from effnet_helpers.course import CourseError, exercises
 from effnet_helpers.course.execute import CellCallback, Outcome, execute
 from effnet_helpers.course.kernels import Kernels
-from effnet_helpers.course.profiles import lessons_in, read_notebook, readable
+from effnet_helpers.course.profiles import lessons_in, read_notebook, readable, select
 
 import jupytext
 import nbformat
@@ -23,22 +26,65 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+LESSON, STUB, SOLUTION = "", "exercises", "solutions"
+"""The forms that a notebook may have, named by their folders in `notebooks/`."""
+CHANGES = {LESSON: list, STUB: exercises.stub, SOLUTION: exercises.solution}
 
 
 def sources(root: Path) -> list[Path]:
-    """Returns the percent scripts of a checkout in the order of the series."""
+    """Returns the percent scripts of a checkout's lessons in the order of the series."""
     return lessons_in(root / "notebooks" / "src", ".py")
 
 
-def built_path(source: Path) -> Path:
-    """Returns where the notebook of a source belongs."""
-    return source.parent.parent / f"{source.stem}.ipynb"
+def exercise_sources(root: Path) -> list[Path]:
+    """Returns the percent scripts of a checkout's exercises in the order of the series, written solved."""
+    return lessons_in(root / "notebooks" / "src" / "exercises", ".py")
 
 
-def from_source(source: Path) -> NotebookNode:
-    """Converts a percent script to a notebook without outputs, the same one every time."""
+def choose(root: Path, names: Iterable[str] = (), exercises_alone: bool = False) -> list[Path]:
+    """Returns the percent scripts of the lessons named, or of all, and behind them those of their exercises.
+
+    Args:
+        root: The checkout.
+        names: See `profiles.select`.
+        exercises_alone: Leaves the lessons out.
+
+    Raises:
+        CourseError: If there are none.
+    """
+    if not sources(root):
+        raise CourseError(f"No sources in {root / 'notebooks' / 'src'}. Pass --root, the folder of a checkout")
+    lessons = select(sources(root), names)
+    stems = [source.stem for source in lessons]
+    practised = [source for source in exercise_sources(root) if source.stem in stems]
+    if exercises_alone and not practised:
+        raise CourseError(f"There are no exercises of {', '.join(stems)}")
+    return practised if exercises_alone else [*lessons, *practised]
+
+
+def forms(source: Path) -> tuple[str, ...]:
+    """Returns which notebooks are made of a source; the last one is executed."""
+    return (STUB, SOLUTION) if source.parent.name == "exercises" else (LESSON,)
+
+
+def built_path(source: Path, form: str = LESSON) -> Path:
+    """Returns where a notebook of a source belongs."""
+    return source.parents[2 if form else 1] / form / f"{source.stem}.ipynb"
+
+
+def from_source(source: Path, form: str = LESSON) -> NotebookNode:
+    """Converts a percent script to a notebook without outputs, the same one every time.
+
+    Args:
+        source: The percent script.
+        form: Which of `forms`; `LESSON` leaves also exercises as they are written.
+    """
     with readable(source):
         notebook = jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent")
+    try:
+        notebook.cells = CHANGES[form](notebook.cells)
+    except CourseError as error:
+        raise CourseError(f"{source.name}: {error}") from None
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5  # the first format whose cells have ids
     taken: set[str] = set()
@@ -52,29 +98,39 @@ def from_source(source: Path) -> NotebookNode:
 
 
 def out_of_step(source: Path) -> str | None:
-    """Says in one sentence where a built notebook and its source differ first in cells, text or tags; else None."""
-    path = built_path(source)
+    """Says in one sentence where a notebook and its source differ first in cells, text or tags; None if in none."""
+    return next(filter(None, (_out_of_step(source, form) for form in forms(source))), None)
+
+
+def _out_of_step(source: Path, form: str) -> str | None:
+    path = built_path(source, form)
+    name = f"{form}/{path.name}" if form else path.name
     if not path.exists():
-        return f"{path.name} has not been built"
-    expected, built = from_source(source).cells, read_notebook(path).cells
+        return f"{name} has not been built"
+    expected, built = from_source(source, form).cells, read_notebook(path).cells
     for number, (ours, theirs) in enumerate(zip(expected, built, strict=False), start=1):
         if any(ours[key] != theirs.get(key) for key in ("id", "cell_type", "source", "metadata")):
-            return f"{path.name} differs from its source in cell {number}: {ours.source.strip().splitlines()[:1]}"
+            return f"{name} differs from its source in cell {number}: {ours.source.strip().splitlines()[:1]}"
+        if form == STUB and (theirs.get("outputs") or theirs.get("execution_count")):
+            return f"{name} has outputs in cell {number}"
     if len(expected) != len(built):
-        return f"{path.name} has {len(built)} cells, its source {len(expected)}"
+        return f"{name} has {len(built)} cells, its source {len(expected)}"
     return None
 
 
 def without_source(root: Path) -> list[Path]:
     """Returns the built notebooks that no source explains."""
-    known = {built_path(source) for source in sources(root)}
-    return sorted(path for path in (root / "notebooks").glob("*.ipynb") if path not in known)
+    every = [*sources(root), *exercise_sources(root)]
+    known = {built_path(source, form) for source in every for form in forms(source)}
+    built = (path for form in CHANGES for path in (root / "notebooks" / form).glob("*.ipynb"))
+    return sorted(path for path in built if path not in known)
 
 
 def build(source: Path, workdir: Path, on_cell: CellCallback | None = None, kernels: Kernels | None = None) -> Outcome:
     """Executes a source with its own default parameters and writes the cleaned notebook beside `src/`.
 
-    The notebook there is replaced only if the new one ran through.
+    The notebook there is replaced only if the new one ran through. Of exercises the solution is executed, and what a
+    learner starts from is written with it.
 
     Args:
         source: The percent script.
@@ -87,11 +143,16 @@ def build(source: Path, workdir: Path, on_cell: CellCallback | None = None, kern
     """
     workdir.mkdir(parents=True, exist_ok=True)
     executed, log = workdir / f"{source.stem}.ipynb", workdir / f"{source.stem}.log"
-    notebook = from_source(source)
+    *not_executed, form = forms(source)
+    notebook, path = from_source(source, form), built_path(source, form)
+    path.parent.mkdir(exist_ok=True)
     nbformat.write(notebook, executed)
-    outcome = execute(executed, executed, {}, cwd=built_path(source).parent, log=log, on_cell=on_cell, kernels=kernels)
+    outcome = execute(executed, executed, {}, cwd=path.parent, log=log, on_cell=on_cell, kernels=kernels)
     if outcome.status == "ok":
-        nbformat.write(with_outputs(notebook, outcome.executed), built_path(source))
+        nbformat.write(with_outputs(notebook, outcome.executed), path)
+        for each in not_executed:
+            built_path(source, each).parent.mkdir(exist_ok=True)
+            nbformat.write(from_source(source, each), built_path(source, each))
     return outcome
 
 

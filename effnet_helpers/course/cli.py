@@ -162,16 +162,13 @@ def seeds(
 def build(
     notebooks: Notebooks = None,
     check: Annotated[bool, typer.Option("--check", help="Execute nothing: say what is out of step.")] = False,
+    exercises: Annotated[bool, typer.Option("--exercises", help="Only the exercises of these lessons.")] = False,
     root: Root = ROOT,
 ) -> None:
-    """Builds notebooks/*.ipynb from notebooks/src/*.py, with the outputs of the quick profile."""
+    """Builds lessons from notebooks/src/*.py, with the outputs of the quick profile, and their exercises."""
     from effnet_helpers.course import build as builder
-    from effnet_helpers.course import profiles
 
-    console, sources = Console(), builder.sources(root)
-    if not sources:
-        raise CourseError(f"No sources in {root / 'notebooks' / 'src'}. Pass --root, the folder of a checkout")
-    chosen = profiles.select(sources, notebooks or [])
+    console, chosen = Console(), builder.choose(root, notebooks or [], exercises)
     if check:
         problems = [problem for source in chosen if (problem := builder.out_of_step(source))]
         problems += [f"{path.name} has no source" for path in builder.without_source(root)]
@@ -182,8 +179,9 @@ def build(
     from effnet_helpers.course.run import run_all
 
     # One after the other, since the seconds that they print are committed.
-    workdir = root / "runs" / "build"
-    work = {source.stem: functools.partial(builder.build, source, workdir) for source in chosen}
+    folder, workdir = root / "notebooks" / "src", root / "runs" / "build"
+    paths = {source.relative_to(folder).with_suffix("").as_posix(): source for source in chosen}
+    work = {name: functools.partial(builder.build, paths[name], (workdir / name).parent) for name in paths}
     _exit_1_unless_ok(run_all(work, console).values())
 
 
