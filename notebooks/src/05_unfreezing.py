@@ -278,8 +278,9 @@ for name, (loss, accuracy) in {"running averages": before, "fresh statistics": a
 
 # %% [markdown]
 # Nothing here hangs on chance: the weights are the same, and the two figures differ by what they are measured with.
-# (Let it run on, and the averages catch up: exercise 3.) When the alarm sounds, ask in this order: is the scaling of
-# the pixels right, are the labels those of the images, do statistics lag, is the rate too high.
+# (Let it run on, and the averages catch up. How soon, [an exercise](exercises/05_unfreezing.ipynb) asks.) When the
+# alarm sounds, ask in this order: is the scaling of the pixels right, are the labels those of the images, do statistics
+# lag, is the rate too high.
 #
 # ## What is each choice worth?
 #
@@ -449,19 +450,8 @@ if is_default and batch_size == 32 and steps >= 96:
 # **The surprise:** a loss worse than that of guessing, from a network that had already learned. Not one weight had to
 # change to show it.
 #
-# ## Exercises
+# **Practise:** [exercises 05](exercises/05_unfreezing.ipynb)
 #
-# 1. Which test images are still wrong, and how sure was the network? A solution follows.
-# 2. Set `from_block` to "block6a", then to "block2a". What do you gain, and how much longer do you wait?
-# 3. Let the run without `ReestimateBatchNorm` go on, `epochs=4`. After which stretch have the averages caught up?
-
-# %% tags=["solution"]
-mistakes = test_report.mistakes(top=6)
-for mistake in mistakes:
-    print(f"test image {mistake.index}: {mistake.true} taken for {mistake.predicted} ({mistake.confidence:.2f})")
-print(f"{len(mistakes)} listed")
-
-# %% [markdown]
 # **Where next:** [06 · Export and serve](06_export_and_serve.ipynb) carries the model out of the notebook;
 # [07 · Few labels](07_few_labels.ipynb) makes do with a hundred labels. Or your own pictures: `effnet run 03 04 05 -p
 # dataset=folder:/path/to/pictures -p image_size=224 -p resize_mode=crop -p limit_per_class=0`.

@@ -269,8 +269,8 @@ if lost:
 # ([table](https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite)).
 #
 # B0 in int8 is not on this page: its ImageNet weights come from the network, and in a network of random weights the
-# ranges are not those of a trained one, so it would prove nothing. Exercise 2 does it. If int8 refuses your B0, the
-# ranges are the reason: take float16, or a Lite.
+# ranges are not those of a trained one, so it would prove nothing. With the network once, `effnet run 06 -p variant=B0`
+# does it. If int8 refuses your B0, the ranges are the reason: take float16, or a Lite.
 #
 # ## How fast?
 #
@@ -397,29 +397,7 @@ if is_default and limit_per_class == 300 and steps >= 76:
 #
 # **The surprise:** most of the time that `model.predict` takes for one image is not spent on the image.
 #
-# ## Exercises
-#
-# 1. How many representative images are enough? A solution draws three, three times over, and sets them beside all. Try
-#    one, and ten.
-# 2. Export B0 (`variant` "B0"; its ImageNet weights need the network once). What does int8 say?
-# 3. How fast is each way with images of 224 pixels, and with one thread (`export.runner(path, threads=1)`)?
-
-# %% tags=["solution"]
-if "litert" in formats:
-    settings = {"format": "litert", "precision": "int8", "bound": export.Bound(difference=1.0, agreement=0.0)}
-    random = np.random.default_rng(seed)
-    for draw in range(1, 4):
-        three = representative[random.choice(len(representative), 3, replace=False)]
-        done = export.export(model, folder / "3.tflite", card=card, images=compared, representative=three, **settings)
-        print(f"draw {draw} of three representative images: {done.parity}")
-    if "LiteRT int8" in exported:
-        print(f"all {len(representative)}: {exported['LiteRT int8'].parity}")
-
-# %% [markdown]
-# A single draw of three may come out ahead of all of them, by luck: more images can only widen a range, never narrow
-# it, and a wider range means coarser steps for everything inside it. What more images buy is that nothing new lies
-# outside. So look at how far the draws lie apart, not at the best of them; and where images differ more than these do,
-# take a hundred.
+# **Practise:** [exercises 06](exercises/06_export_and_serve.ipynb)
 #
 # **Where next:** your own classifier, `effnet run 06 -p dataset=folder:/path/to/pictures -p image_size=224 -p
 # resize_mode=crop -p limit_per_class=0 -p export_to=exported`.

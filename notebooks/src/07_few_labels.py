@@ -303,22 +303,8 @@ if is_default and limit_per_class == 500 and to_block == "block5a":
 #
 # **The surprise:** a head that is only told *that* an image has a flaw learns *where*.
 #
-# ## Exercises
+# **Practise:** [exercises 07](exercises/07_few_labels.ipynb)
 #
-# 1. How much does whitening do? A solution follows.
-# 2. Try `labels=24`, then `labels=48`, each with three seeds. Where does it begin to fail, and can you see it coming?
-# 3. Set `to_block` to "block3a" and to "block7a". What do you expect before you look?
-
-# %% tags=["solution"]
-runtime.set_seed(seed)
-raw = add_region_head(lower, drawn.num_classes)
-_, head = models.split_after(raw, lower.layers[-1].name)
-head.get_layer("head_whitening").set_weights([np.eye(channels), np.zeros(channels)])
-head.compile(keras.optimizers.AdamW(0.01, weight_decay=0.01), loss="sparse_categorical_crossentropy")
-head.fit(earlier["train"].batches(100, shuffle=True, seed=seed).repeat(), steps_per_epoch=300, verbose=0)
-print(f"without whitening: {evaluation.evaluate(raw, drawn, 'test')}")
-
-# %% [markdown]
 # **Where next:** with labels for all your images, go back to [05 · Unfreezing](05_unfreezing.ipynb). With your own
 # pictures: `effnet run 07 -p dataset=folder:/path/to/pictures -p image_size=224 -p resize_mode=crop
 # -p limit_per_class=0`.

@@ -507,13 +507,7 @@ plotting.paired_differences(evaluation.paired_differences(recipes, asked), base=
 # **The surprise:** the tip about log K is at the foot of the page, and in its edition of 2023 the page's own last
 # training rings that alarm for eight epochs.
 #
-# ## Exercises
-#
-# 1. Put the backbone into the head's model as one layer, `base(inputs)`, and open block 7 in it. What has to be set,
-#    and in which order, so that batch normalization stays frozen?
-# 2. Write the batches above as a `keras.utils.PyDataset`, as the edition of 2026 does. How much memory would all images
-#    take, decoded, at 500 × 375 pixels?
-# 3. With a GPU: run the real thing once with `-p fine_tune_rate=0.0001 -p fine_tune_epochs=10`. Does it collapse?
+# **Practise:** [exercises A](exercises/A_keras_example.ipynb)
 #
 # **Where next:** back to [03](03_data_loading.ipynb) with your own pictures, or to [05](05_unfreezing.ipynb) for the
 # recipe that chooses by itself.
