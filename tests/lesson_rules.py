@@ -8,6 +8,7 @@ import re
 import statistics
 
 from effnet_helpers.course import ROOT
+from effnet_helpers.course.opening import is_opening
 from effnet_helpers.records import RECORD_MIME
 
 import nbformat
@@ -25,6 +26,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.:/])(?:/(?:home|root|tmp|Users|private|work|
 
 def lesson_problems(notebook: NotebookNode) -> list[str]:
     """Checks what a lesson is made of: its opening, its prose, the size of its cells, its parameters, its imports."""
+    notebook = without_opening(notebook)
     return [
         *_structure_problems(notebook),
         *_code_problems(notebook),
@@ -35,6 +37,7 @@ def lesson_problems(notebook: NotebookNode) -> list[str]:
 
 def exercise_problems(notebook: NotebookNode, stem: str) -> list[str]:
     """Checks what exercises are made of, in what a learner starts from: title, tasks, checks, quiz, size of cells."""
+    notebook = without_opening(notebook)
     number, cells, problems = stem.partition("_")[0], notebook.cells, []
     prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
     title = next((text for text in prose if text.startswith("# ")), "")  # not what stands above it in every notebook
@@ -65,6 +68,11 @@ def exercise_problems(notebook: NotebookNode, stem: str) -> list[str]:
     if "cccc" in "".join("c" if cell.cell_type == "code" else "-" for cell in cells):
         problems.append("four code cells in a row without prose")
     return problems + _code_problems(notebook)
+
+
+def without_opening(notebook: NotebookNode) -> NotebookNode:
+    """Returns a notebook as its source has it, without badges and the set-up cell, which the build adds to all."""
+    return NotebookNode(notebook, cells=[cell for cell in notebook.cells if not is_opening(cell)])
 
 
 def output_problems(notebook: NotebookNode) -> list[str]:
@@ -112,8 +120,8 @@ def first_screen_problems(notebook: NotebookNode) -> list[str]:
     called = re.findall(r"\brecords\.(check|expect)\(", code[at + 1].source)
     if called != ["check"]:
         problems.append(f"the cell after the parameters validates by one records.check(…), not {called or 'at all'}")
-    if len(notebook.cells) > MAX_CELLS:
-        problems.append(f"{len(notebook.cells)} cells, {MAX_CELLS} at most")
+    if (count := len(without_opening(notebook).cells)) > MAX_CELLS:
+        problems.append(f"{count} cells, {MAX_CELLS} at most")
     return problems
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from effnet_helpers.course import CourseError, exercises
 from effnet_helpers.course.execute import CellCallback, Outcome, execute
 from effnet_helpers.course.kernels import Kernels
+from effnet_helpers.course.opening import is_opening, with_opening
 from effnet_helpers.course.profiles import lessons_in, read_notebook, readable, select
 
 import jupytext
@@ -39,6 +40,11 @@ def sources(root: Path) -> list[Path]:
 def exercise_sources(root: Path) -> list[Path]:
     """Returns the percent scripts of a checkout's exercises in the order of the series, written solved."""
     return lessons_in(root / "notebooks" / "src" / "exercises", ".py")
+
+
+def course_of(source: Path) -> Path:
+    """Returns the folder of the course that a source belongs to: the one `notebooks` is in."""
+    return next(folder for folder in source.parents if folder.name == "notebooks").parent
 
 
 def choose(root: Path, names: Iterable[str] = (), exercises_alone: bool = False) -> list[Path]:
@@ -73,7 +79,7 @@ def built_path(source: Path, form: str = LESSON) -> Path:
 
 
 def from_source(source: Path, form: str = LESSON) -> NotebookNode:
-    """Converts a percent script to a notebook without outputs, the same one every time.
+    """Converts a percent script to a notebook without outputs, the same one every time, with what all begin with.
 
     Args:
         source: The percent script.
@@ -85,6 +91,8 @@ def from_source(source: Path, form: str = LESSON) -> NotebookNode:
         notebook.cells = CHANGES[form](notebook.cells)
     except CourseError as error:
         raise CourseError(f"{source.name}: {error}") from None
+    if form in forms(source):
+        with_opening(notebook, built_path(source, form), course_of(source))
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5  # the first format whose cells have ids
     taken: set[str] = set()
@@ -154,6 +162,42 @@ def build(source: Path, workdir: Path, on_cell: CellCallback | None = None, kern
             built_path(source, each).parent.mkdir(exist_ok=True)
             nbformat.write(from_source(source, each), built_path(source, each))
     return outcome
+
+
+def keep_outputs(source: Path) -> bool:
+    """Writes a built notebook anew from its source without executing it: its outputs stay, its prose is the source's.
+
+    Nothing is written unless it has the code of the source, all of it and in the same order, the set-up cell aside.
+
+    Returns:
+        Whether the outputs could be kept; if not, the notebook has to be built.
+    """
+    *not_executed, form = forms(source)
+    notebook, path = from_source(source, form), built_path(source, form)
+    before = read_notebook(path) if path.exists() else None
+    if before is None or _code(notebook) != _code(before) or any(cell.execution_count is None for cell in _run(before)):
+        return False
+    outputs = iter([cell.outputs for cell in _run(before)])
+    for count, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), start=1):
+        cell.execution_count = count
+        cell.outputs = [] if is_opening(cell) else [_counted(output, count) for output in next(outputs)]
+    nbformat.write(notebook, path)
+    for each in not_executed:
+        nbformat.write(from_source(source, each), built_path(source, each))
+    return True
+
+
+def _run(notebook: NotebookNode) -> list[NotebookNode]:
+    """Returns the code cells of a notebook that stand in its source."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and not is_opening(cell)]
+
+
+def _code(notebook: NotebookNode) -> list[str]:
+    return [cell.source for cell in _run(notebook)]
+
+
+def _counted(output: NotebookNode, count: int) -> NotebookNode:
+    return nbformat.from_dict(output | {"execution_count": count}) if "execution_count" in output else output
 
 
 def with_outputs(notebook: NotebookNode, executed: NotebookNode) -> NotebookNode:

@@ -96,6 +96,7 @@ Jobs = Annotated[
 ]
 RESUME_HELP = "Go on with a run that was interrupted or failed: what ended well is not run again."
 Name = Annotated[str | None, typer.Option(help="The folder under runs/.", show_default="time and profile")]
+KEEP_HELP = "Execute nothing where no code has changed: only prose and what all notebooks begin with are written anew."
 
 
 @app.command()
@@ -163,6 +164,7 @@ def build(
     notebooks: Notebooks = None,
     check: Annotated[bool, typer.Option("--check", help="Execute nothing: say what is out of step.")] = False,
     exercises: Annotated[bool, typer.Option("--exercises", help="Only the exercises of these lessons.")] = False,
+    keep_outputs: Annotated[bool, typer.Option("--keep-outputs", help=KEEP_HELP)] = False,
     root: Root = ROOT,
 ) -> None:
     """Builds lessons from notebooks/src/*.py, with the outputs of the quick profile, and their exercises."""
@@ -176,6 +178,10 @@ def build(
             console.print(problem, soft_wrap=True, markup=False, highlight=False)
         console.print(f"{len(chosen)} notebooks checked, {len(problems)} problems.", highlight=False)
         raise typer.Exit(FAILED if problems else 0)
+    if keep_outputs:
+        chosen = [source for source in chosen if not builder.keep_outputs(source)]
+        if not chosen:
+            return
     from effnet_helpers.course.run import run_all
 
     # One after the other, since the seconds that they print are committed.

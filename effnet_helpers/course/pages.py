@@ -8,9 +8,11 @@ from pathlib import Path
 
 from effnet_helpers.course.display import duration, main_figures
 from effnet_helpers.course.execute import Outcome
+from effnet_helpers.course.opening import is_opening
 
 from jinja2 import Environment, PackageLoader
 from nbconvert import HTMLExporter
+from nbformat import NotebookNode
 
 TEMPLATES = PackageLoader("effnet_helpers.course")
 
@@ -19,7 +21,8 @@ def write_page(outcome: Outcome, folder: Path, notebooks_dir: Path) -> None:
     """Writes an executed notebook as an HTML page; relative links to pictures in it start from `notebooks_dir`."""
     exporter = HTMLExporter(extra_loaders=[TEMPLATES], template_file="offline.html.j2", embed_images=True)
     resources = {"metadata": {"name": outcome.notebook, "path": str(notebooks_dir)}}
-    page, _ = exporter.from_notebook_node(outcome.executed, resources=resources)
+    cells = [cell for cell in outcome.executed.cells if not is_opening(cell)]  # badges come from the network
+    page, _ = exporter.from_notebook_node(NotebookNode(outcome.executed, cells=cells), resources=resources)
     page = re.sub(r'href="(\d\d_\w+)\.ipynb(["#])', r'href="\1.html\2', page)
     (folder / f"{outcome.notebook}.html").write_text(page, encoding="utf-8")
 
