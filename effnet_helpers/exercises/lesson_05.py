@@ -118,7 +118,7 @@ EXERCISES = {
         right=lambda answer: _opened(answer) == (False, True) and not _rings(answer),
         why="the statistics that came with the weights still fit them, and no step was large enough to destroy them",
         hint="ask of each line of the careless training what the lesson says about it: what is opened, and how fast",
-        form="the model and what `fit` returned, `(tail, history)`",
+        form="the model and what `fit` returned",
         mistakes={
             "batch_norm_live": Mistake(
                 lambda answer: _opened(answer)[0],

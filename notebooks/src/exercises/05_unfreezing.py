@@ -195,40 +195,48 @@ for name in ("loss", "val_loss"):
 # again, compile and fit. No validation loss may then lie above log K, and the block must train: to freeze it is no
 # repair.
 #
-# `history` is what `fit` returns (or its `.history`). `check` looks at it and at the model, so it gets both.
+# `train_top` does these three steps and returns what `fit` returns. The cell with `check` puts back the weights of the
+# fitted head, calls it, and hands over the model and what came back.
+
+
+# %%
+def train_top(tail):
+    """Opens the block `top`, compiles and fits on `train`; returns what `fit` returns."""
+    ### BEGIN SOLUTION
+    for layer in tail.layers:
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    tail.compile(keras.optimizers.Adam(0.0003), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return tail.fit(*train, validation_data=val, batch_size=8, epochs=4, verbose=0)
+    ### END SOLUTION
+
+
+# %% tags=["wrong", "batch_norm_live"]
+def train_top(tail):
+    for layer in tail.layers:
+        layer.trainable = True
+    tail.compile(keras.optimizers.Adam(0.0003), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return tail.fit(*train, validation_data=val, batch_size=8, epochs=4, verbose=0)
+
+
+# %% tags=["wrong", "rate_too_high"]
+def train_top(tail):
+    for layer in tail.layers:
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    tail.compile(keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return tail.fit(*train, validation_data=val, batch_size=8, epochs=4, verbose=0)
+
+
+# %% tags=["wrong", "block_frozen"]
+def train_top(tail):
+    models.freeze_backbone(tail)
+    tail.compile(keras.optimizers.Adam(0.0003), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return tail.fit(*train, validation_data=val, batch_size=8, epochs=4, verbose=0)
+
 
 # %%
 tail.set_weights(fitted)
 runtime.set_seed(0)
-history = ...
-### BEGIN SOLUTION
-for layer in tail.layers:
-    layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-tail.compile(keras.optimizers.Adam(0.0003), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-history = tail.fit(*train, validation_data=val, batch_size=8, epochs=4, verbose=0).history
-### END SOLUTION
-
-# %% tags=["wrong", "batch_norm_live"]
-tail.set_weights(fitted)
-for layer in tail.layers:
-    layer.trainable = True
-tail.compile(keras.optimizers.Adam(0.0003), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-history = tail.fit(*train, validation_data=val, batch_size=8, epochs=4, verbose=0).history
-
-# %% tags=["wrong", "rate_too_high"]
-tail.set_weights(fitted)
-for layer in tail.layers:
-    layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-tail.compile(keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-history = tail.fit(*train, validation_data=val, batch_size=8, epochs=4, verbose=0).history
-
-# %% tags=["wrong", "block_frozen"]
-tail.set_weights(fitted)
-models.freeze_backbone(tail)
-tail.compile(keras.optimizers.Adam(0.0003), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-history = tail.fit(*train, validation_data=val, batch_size=8, epochs=4, verbose=0).history
-
-# %%
+history = train_top(tail)
 exercises.check("05.4", (tail, history))
 
 # %% [markdown]
@@ -269,7 +277,7 @@ for step in (1, 12, 24, 36, 48):
 # %% [markdown]
 # ## 05.6 · What do these runs show?
 #
-# *Judge.* Six choices beside the base recipe, as measured for the lesson: mean paired difference in accuracy on test,
+# *Judge a claim.* Six choices beside the base recipe, as measured for the lesson: mean paired difference in accuracy on test,
 # in percentage points, and its 95 % interval.
 
 # %%
