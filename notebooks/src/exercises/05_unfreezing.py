@@ -277,8 +277,8 @@ for step in (1, 12, 24, 36, 48):
 # %% [markdown]
 # ## 05.6 · What do these runs show?
 #
-# *Judge a claim.* Six choices beside the base recipe, as measured for the lesson: mean paired difference in accuracy on test,
-# in percentage points, and its 95 % interval.
+# *Judge a claim.* Six choices beside the base recipe, as measured for the lesson: mean paired difference in accuracy on
+# test, in percentage points, and its 95 % interval.
 
 # %%
 choices = ["live backbone norm", "last 20 layers", "no stochastic depth", "no warm-up", "peak 1e-4", "weights averaged"]
