@@ -1,8 +1,23 @@
-"""How good a classifier is, how sure that figure is, where it errs, and what in a picture its answer rests on."""
+"""How good a classifier is, how sure that figure is, where it errs, and when to trust one of its answers."""
 
-from effnet_helpers.evaluation.compare import paired_differences
+from effnet_helpers.evaluation.calibration import (
+    CalibrationError,
+    apply_temperature,
+    calibration_error,
+    fit_temperature,
+    reliability_table,
+)
+from effnet_helpers.evaluation.compare import Comparison, compare_answers, paired_differences
 from effnet_helpers.evaluation.flaws import OddPlace, oddest_place
-from effnet_helpers.evaluation.maps import class_activation_map, pointing_game
+from effnet_helpers.evaluation.labels import out_of_fold_probabilities, suspected_labels
+from effnet_helpers.evaluation.maps import class_activation_map, grad_cam, occlusion_map, pointing_game
+from effnet_helpers.evaluation.operating_point import (
+    Alarms,
+    OperatingPoint,
+    choose_operating_point,
+    count_alarms,
+    raises_alarm,
+)
 from effnet_helpers.evaluation.report import (
     Mistake,
     Report,
@@ -11,4 +26,5 @@ from effnet_helpers.evaluation.report import (
     majority_baseline,
     report_from_probabilities,
 )
+from effnet_helpers.evaluation.sets import conformal_thresholds, prediction_sets, set_coverage
 from effnet_helpers.evaluation.tables import MEASURED, measured

@@ -1,12 +1,17 @@
-"""What a choice is worth: differences between runs that have everything else in common."""
+"""What a choice is worth: differences between runs, or answers, that have everything else in common."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from effnet_helpers import records
+from effnet_helpers.evaluation.report import Report
+
+import numpy as np
 import pandas as pd
-from scipy.stats import t
+from scipy.stats import binomtest, norm, t
 
 IN_COMMON = ("stage", "set", "image_size", "split", "seed")
 
@@ -47,6 +52,75 @@ def paired_differences(
         groups = [*points.groupby("set"), ("all", points)] if len(points) else []
         rows += [(candidate, name, len(values), values.mean(), *_interval(values)) for name, values in groups]
     return pd.DataFrame(rows, columns=["candidate", "set", "runs", "points", "low", "high"])
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """How two models answer the same images.
+
+    Attributes:
+        both: Positions of the images that both get right.
+        only_first: Of those that the first alone gets right.
+        only_second: Of those that the second alone gets right.
+        neither: Of those that both get wrong.
+        difference: Accuracy of the second less that of the first.
+        interval: Its 95 % interval.
+        p_value: How often so many disagreements would fall so unevenly if neither model were better (exact McNemar).
+    """
+
+    both: np.ndarray
+    only_first: np.ndarray
+    only_second: np.ndarray
+    neither: np.ndarray
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+    def __str__(self) -> str:
+        points, low, high = (100 * each for each in (self.difference, *self.interval))
+        alone = f"the first alone is right on {len(self.only_first):,}, the second alone on {len(self.only_second):,}"
+        return f"{points:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, p = {self.p_value:.2g}): {alone}"
+
+
+def compare_answers(first: Report, second: Report) -> Comparison:
+    """Compares two models on the same images: only those that one gets right and the other wrong say which is better.
+
+    The interval is Agresti and Min's (2005) for matched pairs: half an image is added to each of the four counts.
+
+    Args:
+        first: Of the one model.
+        second: Of the other, on the same images in the same order.
+
+    Returns:
+        A `Comparison`.
+
+    Raises:
+        ValueError: If the two reports are not about the same labels and classes.
+
+    Example:
+        >>> labels, names = [0, 1, 1, 0], ["a", "b"]
+        >>> first, second = (
+        ...     evaluation.report_from_probabilities(np.eye(2)[answers], labels, names)
+        ...     for answers in ([0, 1, 0, 0], [0, 1, 1, 1])
+        ... )
+        >>> found = evaluation.compare_answers(first, second)
+        >>> found.only_first.tolist(), found.only_second.tolist(), found.difference
+        ([3], [2], 0.0)
+    """
+    same = first.class_names == second.class_names and np.array_equal(first.labels, second.labels)
+    said = f"{len(first.labels)} and {len(second.labels)} images of {first.class_names} and {second.class_names}"
+    records.expect(same, "reports", said, "two on the same images in the same order, with the same classes")
+    one, other = (report.probabilities.argmax(axis=1) == report.labels for report in (first, second))
+    both, only_first, only_second, neither = map(
+        np.flatnonzero, (one & other, one & ~other, other & ~one, ~one & ~other)
+    )
+    total, lost, won = len(one) + 2, len(only_first) + 0.5, len(only_second) + 0.5
+    middle = (won - lost) / total
+    half = float(norm.ppf(0.975)) * math.sqrt((won + lost) - (won - lost) ** 2 / total) / total
+    disagreements = len(only_first) + len(only_second)
+    p_value = float(binomtest(len(only_first), disagreements).pvalue) if disagreements else 1.0
+    difference = (len(only_second) - len(only_first)) / len(one)
+    return Comparison(both, only_first, only_second, neither, difference, (middle - half, middle + half), p_value)
 
 
 def _interval(values: pd.Series) -> tuple[float, float]:

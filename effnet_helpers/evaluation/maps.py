@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
-from effnet_helpers import records
+from effnet_helpers import models, records, runtime
 from effnet_helpers.runtime import keras
 
 import numpy as np
+from scipy.special import logit
 
 
 def class_activation_map(model: keras.Model, images: np.ndarray, class_index: int) -> np.ndarray:
@@ -81,3 +84,93 @@ def pointing_game(
             hits.append(is_near.flat[np.argmax(each)])
             chances.append(is_near.mean())
     return float(np.mean(hits)), float(np.mean(chances))
+
+
+def grad_cam(model: keras.Model, images: np.ndarray, class_index: int, block: str | None = None) -> np.ndarray:
+    """Shows which places of a block's output speak for a class: Grad-CAM, for any block of any variant.
+
+    Channels are weighted by how much the class's score rises with them, on average over places; what remains above 0
+    of their sum is the map (Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391). At the last block, under a head
+    of `models.add_head`, this is the class-activation map where that is above 0, in another unit. Lower blocks give
+    finer maps that say less about the class: the rest of the network still has to make something of what is there.
+
+    Args:
+        model: A flat classifier with blocks that ends in a dense layer with softmax: fresh, fine-tuned or loaded, with
+            our head or ImageNet's.
+        images: Float pixels `(batch, height, width, 3)` in [0, 255].
+        class_index: The class.
+        block: One of `models.block_names(model)`; by default the last.
+
+    Returns:
+        float32 `(batch, rows, columns)`, 0 and above: a place for each position of the block's output.
+
+    Raises:
+        ValueError: If there is no such block or class, or the model ends otherwise.
+    """
+    last, blocks = _last_dense(model, class_index), models.block_names(model)
+    block = blocks[-1] if block is None else block
+    records.expect(block in blocks, "block", block, f"one of {', '.join(blocks)}")
+    layer = [layer for layer in model.layers if models.block_of(layer) == block][-1]
+    prefix, tail = keras.Model(model.input, layer.output), keras.Model(layer.output, last.input)
+
+    def score(activations: Any) -> Any:  # before softmax, which would make every gradient of a sure answer vanish
+        return keras.ops.cast(tail(activations, training=False), "float32") @ last.kernel[:, class_index, None]
+
+    activations = keras.ops.convert_to_numpy(prefix(np.asarray(images, np.float32), training=False))
+    weights = runtime.gradient(score, activations).mean(axis=(1, 2), keepdims=True)
+    return np.maximum((activations * weights).sum(axis=-1), 0).astype(np.float32)
+
+
+def occlusion_map(
+    model: keras.Model, images: np.ndarray, class_index: int, patch: int = 32, stride: int = 16, batch_size: int = 32
+) -> np.ndarray:
+    """Shows which places a class's answer needs: a grey patch covers one after the other, and the model looks again.
+
+    Slow, since it takes a prediction for every place, but it asks the model itself, without a rule about its inside
+    (Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901): a check on maps that are quicker.
+
+    Args:
+        model: From float pixels `(batch, height, width, 3)` in [0, 255] to probabilities.
+        images: Such pixels.
+        class_index: The class.
+        patch: Side of the patch in pixels. It has the image's mean colour.
+        stride: Pixels from one place to the next.
+        batch_size: Covered images at a time.
+
+    Returns:
+        float32 `(batch, rows, columns)`: by how much the log-odds of the class fall where the patch lies; negative
+        where they rise. The patch's centres are spread evenly over the image.
+
+    Raises:
+        ValueError: If the patch is larger than the image, the stride below 1, or there is no such class.
+    """
+    images = np.asarray(images, dtype=np.float32)
+    height, width = images.shape[1:3]
+    records.expect(1 <= patch <= min(height, width), "patch", patch, f"1 to {min(height, width)} pixels")
+    records.expect(stride >= 1, "stride", stride, "1 pixel or more")
+    classes = model.output_shape[-1]
+    records.expect(0 <= class_index < classes, "class_index", class_index, f"a number from 0 to {classes - 1}")
+    tops, lefts = (
+        np.linspace(0, side - patch, 1 + -(-(side - patch) // stride)).round().astype(int) for side in (height, width)
+    )
+
+    def log_odds(pixels: np.ndarray) -> np.ndarray:
+        return logit(
+            np.clip(model.predict(pixels, batch_size, verbose=0)[:, class_index].astype(float), 1e-7, 1 - 1e-7)
+        )
+
+    maps = np.empty((len(images), len(tops), len(lefts)), np.float32)
+    for image, drawn, before in zip(images, maps, log_odds(images), strict=True):
+        covered = np.repeat(image[np.newaxis], drawn.size, axis=0)
+        for each, (top, left) in zip(covered, itertools.product(tops, lefts), strict=True):
+            each[top : top + patch, left : left + patch] = image.mean(axis=(0, 1))
+        drawn[:] = (before - log_odds(covered)).reshape(drawn.shape)
+    return maps
+
+
+def _last_dense(model: keras.Model, class_index: int) -> keras.layers.Dense:
+    last = model.layers[-1]
+    is_softmax = isinstance(last, keras.layers.Dense) and last.activation is keras.activations.softmax
+    records.expect(is_softmax, "last layer", type(last).__name__, "a dense layer with softmax")
+    records.expect(0 <= class_index < last.units, "class_index", class_index, f"a number from 0 to {last.units - 1}")
+    return last

@@ -1,0 +1,252 @@
+"""When to trust an answer: calibration, sets, alarms, wrong labels. Each check has a case in which it must fail."""
+
+from effnet_helpers import evaluation
+
+import numpy as np
+import pytest
+from mapie.classification import SplitConformalClassifier
+from scipy.special import softmax
+from sklearn.datasets import make_classification
+
+NAMES = ("nominal", "global", "local")
+
+
+def drawn(images=4000, classes=3, temperature=1.0, seed=0):
+    """Probabilities of a model, and labels drawn from what they would be at another temperature."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2.5, (images, classes))
+    truth = softmax(logits / temperature, axis=1)
+    labels = (truth.cumsum(axis=1) < rng.random((images, 1))).sum(axis=1).clip(max=classes - 1)
+    return softmax(logits, axis=1).astype(np.float32), labels
+
+
+# calibration
+
+
+def test_a_reliability_table_counts_every_image_once():
+    probabilities, labels = drawn()
+    table = evaluation.reliability_table(probabilities, labels, bins=7)
+    assert table["images"].sum() == len(labels)
+    right = (probabilities.argmax(axis=1) == labels).mean()
+    assert np.average(table["accuracy"], weights=table["images"]) == pytest.approx(right)
+    assert ((table["low"] < table["confidence"]) & (table["confidence"] <= table["high"])).all()
+    assert ((table["accuracy_low"] <= table["accuracy"]) & (table["accuracy"] <= table["accuracy_high"])).all()
+
+
+def test_confidence_one_and_a_single_bin_have_a_place():
+    table = evaluation.reliability_table(np.eye(2)[[0, 1]], [0, 0])
+    assert table[["images", "confidence", "accuracy"]].to_numpy().tolist() == [[2, 1, 0.5]]
+    assert len(evaluation.reliability_table(*drawn(50), bins=1)) == 1
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_calibration_error_tells_a_calibrated_model_from_an_overconfident_one(temperature):
+    error = evaluation.calibration_error(*drawn(1000, temperature=temperature), resamples=200)
+    assert (error.value > error.by_chance) == (temperature > 1)
+    assert (error.low > 0) == (temperature > 1)
+    assert error.low <= error.high
+
+
+def test_the_interval_of_a_calibration_error_holds_the_truth_about_as_often_as_it_says():
+    everything = evaluation.calibration_error(*drawn(200_000, temperature=1.6), resamples=2).value
+    errors = [evaluation.calibration_error(*drawn(300, temperature=1.6, seed=s), resamples=100) for s in range(60)]
+    assert sum(error.low <= everything <= error.high for error in errors) >= 48
+    assert np.mean([error.value for error in errors]) > everything, "few images inflate it"
+
+
+@pytest.mark.parametrize("temperature", [0.6, 1.0, 2.5])
+def test_the_temperature_that_labels_were_drawn_at_is_found(temperature):
+    probabilities, labels = drawn(temperature=temperature)
+    found = evaluation.fit_temperature(probabilities, labels)
+    assert found == pytest.approx(temperature, rel=0.1)
+    calibrated = evaluation.apply_temperature(probabilities, found)
+    np.testing.assert_array_equal(calibrated.argmax(axis=1), probabilities.argmax(axis=1))
+    np.testing.assert_allclose(calibrated.sum(axis=1), 1)
+
+
+def test_a_temperature_stays_sober_where_all_is_right_and_takes_zeros():
+    probabilities, labels = drawn(200)
+    found = evaluation.fit_temperature(probabilities, probabilities.argmax(axis=1))
+    confidence = evaluation.apply_temperature(probabilities, found).max(axis=1)
+    assert 0.95 < confidence.mean() < 1 - 0.5 / 200
+    found = evaluation.fit_temperature(np.eye(3)[labels], labels)
+    assert np.isfinite(evaluation.apply_temperature(np.eye(3), found)).all()
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "message"),
+    [
+        (np.ones((2, 3)), [0, 1], "apply softmax to logits first"),
+        (np.eye(3), [0, 1, 3], "3 whole numbers from 0 to 2"),
+        (np.eye(3), [0.0, 1.0, 2.0], "3 whole numbers"),
+        (np.zeros((0, 3)), [], "at least one image"),
+    ],
+)
+def test_what_are_no_probabilities_or_labels_is_refused(probabilities, labels, message):
+    for function in (evaluation.fit_temperature, evaluation.reliability_table, evaluation.conformal_thresholds):
+        with pytest.raises(ValueError, match=message):
+            function(probabilities, labels)
+
+
+# sets
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+def test_sets_hold_the_right_class_as_often_as_promised(per_class):
+    sizes, held = [], []
+    for seed in range(25):
+        probabilities, labels = drawn(400, temperature=1.7, seed=seed)  # badly calibrated: the promise holds anyway
+        thresholds = evaluation.conformal_thresholds(probabilities[:100], labels[:100], 0.9, per_class)
+        sets = evaluation.prediction_sets(probabilities[100:], thresholds)
+        table = evaluation.set_coverage(sets, labels[100:], NAMES)
+        held.append(table["coverage"].to_numpy())
+        sizes.append(table["mean_size"][0])
+    overall, *classes = np.mean(held, axis=0)
+    assert 0.885 < overall < 0.93
+    assert 1 < np.mean(sizes) < 3
+    if per_class:
+        assert min(classes) > 0.88
+
+
+def test_thresholds_are_those_of_mapie():
+    class Answers:
+        """What MAPIE asks of a fitted classifier: here a row's features are its probabilities."""
+
+        classes_, n_features_in_ = np.arange(3), 3
+
+        def __sklearn_is_fitted__(self):
+            return True
+
+        def fit(self, features, labels):
+            return self
+
+        def predict(self, features):
+            return np.argmax(features, axis=1)
+
+        def predict_proba(self, features):
+            return np.asarray(features)
+
+    probabilities, labels = drawn(500, temperature=1.5)
+    probabilities = probabilities.astype(np.float64)
+    for coverage in (0.8, 0.9, 0.95):
+        rival = SplitConformalClassifier(Answers(), confidence_level=coverage, prefit=True)
+        rival.conformalize(probabilities[:173], labels[:173])
+        theirs = rival.predict_set(probabilities[173:])[1][:, :, 0]
+        thresholds = evaluation.conformal_thresholds(probabilities[:173], labels[:173], coverage)
+        ours = evaluation.prediction_sets(probabilities[173:], thresholds)
+        filled = ~theirs.any(axis=1)
+        np.testing.assert_array_equal(ours[~filled], theirs[~filled])
+        assert (ours[filled].sum(axis=1) == 1).all()
+
+
+def test_too_few_images_for_a_promise_put_every_class_into_the_set():
+    probabilities, labels = drawn(8)
+    assert evaluation.conformal_thresholds(probabilities, labels, 0.9).tolist() == [0, 0, 0]
+    assert evaluation.conformal_thresholds(*drawn(9), 0.9).min() > 0
+    thresholds = evaluation.conformal_thresholds(*drawn(9), 0.9, per_class=True)
+    assert evaluation.prediction_sets(probabilities, thresholds).all()
+
+
+def test_no_set_is_empty_and_the_rest_is_counted():
+    sets = evaluation.prediction_sets(np.full((2, 3), 1 / 3) + [[0.1, -0.1, 0]] * 2, np.ones(3))
+    assert sets.tolist() == [[True, False, False]] * 2
+    table = evaluation.set_coverage(sets, [0, 1], NAMES)
+    assert table["class"].tolist() == ["all", "nominal", "global"]
+    assert table["coverage"].tolist() == [0.5, 1, 0]
+    assert table["mean_size"].tolist() == table["single"].tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match="one for each class"):
+        evaluation.prediction_sets(np.eye(3), [0.5, 0.5])
+
+
+# alarms
+
+
+def test_an_operating_point_keeps_its_recall_on_new_images():
+    recalls, costs = [], []
+    for seed in range(40):
+        probabilities, labels = drawn(1200, seed=seed)
+        point = evaluation.choose_operating_point(probabilities[:400], labels[:400], NAMES, NAMES[1:], 0.95)
+        assert point.promised
+        counted = evaluation.count_alarms(point, probabilities[400:], labels[400:], NAMES)
+        recalls.append(counted.recall)
+        costs.append(counted.false_alarms)
+    assert np.mean(recalls) + 0.002 >= 0.95 and np.mean(recalls) < 0.965
+    assert np.mean(costs) < 0.8, "an alarm for every image would keep the recall too"
+
+
+def test_an_operating_point_says_when_it_has_too_few_images_to_promise():
+    probabilities, labels = drawn(60)
+    point = evaluation.choose_operating_point(probabilities, labels, NAMES, ["local"], 0.99)
+    assert not point.promised
+    counted = evaluation.count_alarms(point, probabilities, labels, NAMES)
+    assert counted.recall == 1
+    assert counted.false_alarms < 1
+    assert evaluation.raises_alarm(point, probabilities, NAMES).sum() == counted.found + counted.false
+    low, high = counted.recall_interval
+    assert str(counted).startswith(f"100.0 % of {counted.wanted} found (95 % interval {100 * low:.1f}–{100 * high:.1f}")
+
+
+@pytest.mark.parametrize("classes", [[], ["torn"], list(NAMES)])
+def test_an_operating_point_is_about_some_of_the_classes(classes):
+    with pytest.raises(ValueError, match="some of nominal, global, local, not all"):
+        evaluation.choose_operating_point(*drawn(60), NAMES, classes)
+
+
+# labels
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Features, labels of which one in twenty is wrong, and which."""
+    features, labels = make_classification(400, 20, n_informative=12, n_classes=3, class_sep=2.5, random_state=0)
+    rng = np.random.default_rng(0)
+    wrong = rng.choice(400, 20, replace=False)
+    labels = labels.copy()
+    labels[wrong] = (labels[wrong] + rng.integers(1, 3, 20)) % 3
+    return features, labels, wrong
+
+
+def test_planted_wrong_labels_are_found(planted):
+    features, labels, wrong = planted
+    probabilities = evaluation.out_of_fold_probabilities(features, labels)
+    suspects = evaluation.suspected_labels(probabilities, labels, NAMES)
+    hits = suspects["index"].isin(wrong)
+    assert hits.mean() > 0.75
+    assert hits.sum() / len(wrong) > 0.65
+    assert hits[: len(suspects) // 3].mean() > 0.8, "the surest are mostly right"
+    assert suspects["quality"].is_monotonic_increasing
+    assert (suspects["label"] != suspects["suggested"]).all()
+
+
+def test_probabilities_are_of_heads_that_have_not_seen_the_image(planted):
+    _, labels, _ = planted
+    noise = np.random.default_rng(1).normal(size=(len(labels), 150))  # nothing to learn, much to learn by heart
+    probabilities = evaluation.out_of_fold_probabilities(noise, labels, strength=1.0)
+    assert (probabilities.argmax(axis=1) == labels).mean() < 0.45
+
+
+def test_out_of_fold_needs_images_for_every_fold():
+    with pytest.raises(ValueError, match="at least 5, one for each fold"):
+        evaluation.out_of_fold_probabilities(np.zeros((9, 2)), [0] * 5 + [1] * 4)
+
+
+# two models
+
+
+def test_two_models_are_compared_image_by_image():
+    labels = np.zeros(100, int)
+    first, second = (
+        evaluation.report_from_probabilities(np.eye(2)[np.isin(range(100), wrong).astype(int)], labels, ["a", "b"])
+        for wrong in ([1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 10])
+    )
+    found = evaluation.compare_answers(first, second)
+    assert found.only_first.tolist() == [10]
+    assert found.only_second.tolist() == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert (len(found.both), found.neither.tolist()) == (90, [1])
+    assert found.difference == pytest.approx(0.07)
+    assert found.p_value == pytest.approx(2 * 10 / 2**9)  # of nine disagreements at most one on this side
+    low, high = found.interval
+    assert low < 0.07 < high and low > 0
+    assert evaluation.compare_answers(first, first).p_value == 1
+    with pytest.raises(ValueError, match="same images in the same order"):
+        evaluation.compare_answers(first, evaluation.report_from_probabilities(np.eye(2), [0, 1], ["a", "b"]))
