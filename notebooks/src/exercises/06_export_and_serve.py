@@ -229,7 +229,8 @@ for name, which in {**chosen, "all images": np.arange(100)}.items():
 # %% [markdown]
 # More images can widen a range and never narrow it. So three images may well give finer steps than a hundred, and a
 # single such draw may come out ahead. What more images buy is that nothing is cut off that the network will meet.
-#
+
+# %% [markdown]
 # ## 06.6 · The fastest file that fits
 #
 # *Write.* An app has room for so many megabytes, and may lose so many percentage points of accuracy against the Keras
