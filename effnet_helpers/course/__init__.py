@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# Where the checkout lies whose package this is.
-ROOT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[2]  # if this package was not installed from a wheel
+SOURCES = Path("notebooks", "src")
+PACKED = Path(__file__).resolve().parent / "series"  # what such a wheel brings of the checkout
+
+
+def _root() -> Path:
+    """Finds the folder with the notebooks: the checkout, or what is laid out around the current folder, or this one."""
+    here = Path.cwd()
+    return next((folder for folder in (CHECKOUT, here, *here.parents) if (folder / SOURCES).is_dir()), here)
+
+
+ROOT = _root()
 
 
 class CourseError(Exception):

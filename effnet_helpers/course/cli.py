@@ -81,8 +81,9 @@ app = typer.Typer(
 # The options that several commands share.
 NOTEBOOKS_HELP = "Numbers, names or their beginnings: 4, 04, 04_head, head. All if none."
 Notebooks = Annotated[list[str] | None, typer.Argument(metavar="[NOTEBOOK]...", help=NOTEBOOKS_HELP)]
-ROOT_HELP = "The checkout to work in."
-Root = Annotated[Path, typer.Option(help=ROOT_HELP, resolve_path=True, show_default="the one of this package")]
+ROOT_HELP = "The checkout to work in, or a folder that `effnet notebooks` laid out."
+ROOT_DEFAULT = "that of this package, else around here"
+Root = Annotated[Path, typer.Option(help=ROOT_HELP, resolve_path=True, show_default=ROOT_DEFAULT)]
 PROFILE_HELP = "quick, or a file in notebooks/profiles/: smoke, full."
 Profile = Annotated[str | None, typer.Option(help=PROFILE_HELP, show_default="quick")]
 Assignments = Annotated[
@@ -189,6 +190,22 @@ def build(
     paths = {source.relative_to(folder).with_suffix("").as_posix(): source for source in chosen}
     work = {name: functools.partial(builder.build, paths[name], (workdir / name).parent) for name in paths}
     _exit_1_unless_ok(run_all(work, console).values())
+
+
+@app.command("notebooks")
+def lay_out(folder: Annotated[Path, typer.Argument(help="Where to; it is made if there is none.")]) -> None:
+    """Lays out the lessons and exercises that came with this package. What is there already is never overwritten."""
+    from effnet_helpers.course.lay_out import lay_out as copy_series
+
+    console = Console()
+    with _naming(folder):
+        result = copy_series(folder.expanduser())
+    told = f"{folder}: {len(result.written)} files written, {len(result.same)} were there already"
+    console.print(told + "." * (not result.kept), soft_wrap=True, markup=False, highlight=False)
+    if result.kept:
+        names = ", ".join(path.as_posix() for path in result.kept)
+        sentence = f"{folder} has other files of these names, which stay; name another folder for: {names}"
+        raise CourseError(sentence)
 
 
 @app.command()

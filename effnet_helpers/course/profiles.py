@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from effnet_helpers.course import CourseError
+from effnet_helpers.course import PACKED, CourseError
 from effnet_helpers.records import did_you_mean
 
 import nbformat
@@ -32,17 +32,21 @@ def lessons_in(folder: Path, suffix: str) -> list[Path]:
     return sorted(path for start in ("[0-9][0-9]", "[A-Z]") for path in folder.glob(f"{start}_*{suffix}"))
 
 
-def notebooks(root: Path) -> list[Path]:
-    """Returns the built notebooks of a checkout, or of the one that a folder is in, in the order of the series.
+def notebooks_folder(root: Path) -> Path:
+    """Returns the folder of built notebooks of a checkout, of the one that a folder is in, or of an installed package.
 
     Raises:
-        CourseError: If there are none.
+        CourseError: If there is none.
     """
-    places = (lessons_in(folder / "notebooks", ".ipynb") for folder in (root, *root.parents))
-    found = next(filter(None, places), [])
-    if not found:
-        raise CourseError(f"No notebooks in {root / 'notebooks'}. Pass --root, the folder of a checkout")
-    return found
+    for folder in (root, *root.parents, PACKED):
+        if lessons_in(folder / "notebooks", ".ipynb"):
+            return folder / "notebooks"
+    raise CourseError(f"No notebooks in {root / 'notebooks'}. Pass --root, the folder of a checkout")
+
+
+def notebooks(root: Path) -> list[Path]:
+    """Returns the built notebooks of `notebooks_folder` in the order of the series."""
+    return lessons_in(notebooks_folder(root), ".ipynb")
 
 
 @contextlib.contextmanager
@@ -209,7 +213,7 @@ def _read(path: Path, modified: int, size: int) -> NotebookNode:
 def _read_profile(root: Path, profile: str) -> dict[str, dict[str, Any]]:
     if profile == QUICK:
         return {}
-    files = {path.stem: path for path in sorted((root / "notebooks" / "profiles").glob("*.yaml"))}
+    files = {path.stem: path for path in sorted((notebooks_folder(root) / "profiles").glob("*.yaml"))}
     _check_known("profile", profile, [QUICK, *files], "--profile")
     with readable(files[profile]):
         blocks = yaml.safe_load(files[profile].read_text(encoding="utf-8")) or {}

@@ -21,7 +21,8 @@ from effnet_helpers.variants import get_variant
 from packaging.specifiers import SpecifierSet
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
-ROOT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[2]
+ROOT = CHECKOUT if (CHECKOUT / "notebooks").is_dir() else Path()  # installed from a wheel, runs go to where one is
 PACKAGE = "effnet-helpers"
 DECLARING = (PACKAGE, "tensorflow", "tensorflow-metadata")
 """Packages whose declared needs must be met: later installations often leave a protobuf that TensorFlow cannot use."""
