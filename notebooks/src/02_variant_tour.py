@@ -422,22 +422,6 @@ for name, record in variants.WEIGHTS.items():
 # [regularization](../docs/glossary.md#regularization), and gains less each time: take it if it is better on *your*
 # validation images, not because it is in the table of ImageNet.
 #
-# ## Exercises
+# **Practise:** [exercises 02](exercises/02_variant_tour.ipynb)
 #
-# 1. Lists that go round give φ = 0, 0.5, 1, 2, 3, 4, 5, 6 for B0 to B7. What depth, width and image size does the rule
-#    give for B7 at φ = 6, and what at 7? Compare with what is published. A solution follows.
-# 2. `plotting.block_diagram(640, 3840, 3, 160)` draws the last block of B7. Which proportions are those of the block
-#    above, and what has grown?
-# 3. Set `timed` to `["B0", "B1", "B3"]`. At which batch size does B3 cost as much as two B1?
-# 4. In which stage do most of B0's multiply-adds lie? (`models.split_at_block` cuts a network in two, and both parts
-#    can be counted.)
-
-# %% tags=["solution"]
-for phi in (6, 7):
-    depth, width, resolution = alpha**phi, beta**phi, 224 * gamma**phi
-    print(f"φ = {phi}: depth {depth:.1f}, width {width:.2f}, {resolution:.0f} pixels, cost × {cost_per_step**phi:.0f}")
-b7, cost = VARIANTS["B7"], counted["B7"] / counted["B0"]
-print(f"published: depth {b7.depth}, width {b7.width}, {b7.resolution} pixels, cost × {cost:.0f}")
-
-# %% [markdown]
 # **Next:** [03 · Data loading](03_data_loading.ipynb) turns labelled pictures into batches.

@@ -447,16 +447,6 @@ for wrong in ("folder:no/such/folder", "textiles"):
 # **The surprise:** turned, shifted and zoomed by one layer after another, the images lost more of their fine detail
 # than by being shrunk by an eighth and enlarged again.
 #
-# ## Exercises
+# **Practise:** [exercises 03](exercises/03_data_loading.ipynb)
 #
-# 1. How many images differ between the test splits of two seeds? A solution follows.
-# 2. Load a folder of your own. Which resize mode keeps what you would look at?
-# 3. Raise `rotation` to half a turn. For which of your classes is that still the same class?
-
-# %% tags=["solution"]
-other_split = data.load(dataset, **options | {"split_seed": split_seed + 1}, limit_per_class=limit_per_class or None)
-common = set(images.splits["test"].names) & set(other_split.splits["test"].names)
-print(f"{len(common)} of {images.sizes['test']} test images are in both")
-
-# %% [markdown]
 # **Next:** [04 · Head training](04_head_training.ipynb) trains the first classifier.

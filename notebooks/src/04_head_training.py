@@ -223,7 +223,8 @@ watch = {"validation_data": validation, "verbose": 2}
 scratch_history = scratch.fit(few.repeat(), callbacks=[fresh_averages], **schedule, **watch).history
 
 # %% [markdown]
-# Now the pretrained backbone, frozen. Compile *after* freezing: `compile` is when Keras looks at what trains.
+# Now the pretrained backbone, frozen. Compile *after* freezing: once a network has taken a step, Keras goes on with
+# what was trainable then, until the next `compile`.
 
 # %%
 backbone = models.build_backbone(variant, image_size=small.image_size)
@@ -472,16 +473,6 @@ over_seeds.filter(like="counts", axis=0)[["count", "mean", "min", "max"]]
 # **The surprise:** the frozen network, which never saw a textile, had noticed most of the flaws that its head missed.
 # They were lost in the average.
 #
-# ## Exercises
-#
-# 1. How many labels do these features need? A solution follows.
-# 2. Set `resize_mode` to "crop" and `image_size` to 224, and compare the accuracy. Notebook 03 shows what is lost.
-# 3. Set `variant` to "Lite2". Are larger features better features here?
+# **Practise:** [exercises 04](exercises/04_head_training.ipynb)
 #
 # **Next:** [05 · Unfreezing](05_unfreezing.ipynb) lets the features change.
-
-# %% tags=["solution"]
-for per_class in (10, 30, 100):
-    kept = np.concatenate([np.flatnonzero(labels == each)[:per_class] for each in range(images.num_classes)])
-    accuracy = LogisticRegression(C=0.01, max_iter=1000).fit(train[kept], labels[kept]).score(val, val_labels)
-    print(f"{per_class} labels a class: {accuracy:.3f}")
