@@ -259,13 +259,6 @@ def features_and_labels(extractor, batches):
     return extractor.predict_on_batch(pixels), np.array(numbers)
 
 
-# %% tags=["wrong", "incomplete"]
-def features_and_labels(extractor, batches):
-    for pixels, numbers in batches:
-        features, labels = extractor.predict_on_batch(pixels), np.array(numbers)
-    return features, labels
-
-
 # %% tags=["wrong", "labels_sorted"]
 def features_and_labels(extractor, batches):
     features, labels = shuffled_features(extractor, batches)
