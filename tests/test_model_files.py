@@ -4,11 +4,13 @@ import errno
 import json
 import shutil
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 from effnet_helpers import models
 
 import keras
+import numpy as np
 import pytest
 from tiny import tiny_classifier
 
@@ -191,3 +193,48 @@ def test_a_path_that_cannot_be_saved_to_is_refused_before_training(tmp_path):
     for name, message in (("mine.keras", "so it stays"), ("model.h5", r"must end in '\.keras'")):
         with pytest.raises(ValueError, match=message):
             models.check_save_path(tmp_path / name)
+
+
+TRUST = models.Trust(
+    images=40, kept_apart=True, temperature=1.25, coverage=0.9, set_thresholds=(0.1, 0.2, 0.3), false_marks=0.05,
+    doubt=0.5, distance=0.25, centres=models.pack_centres(np.eye(3, 5)), alarm_classes=("dogs",), alarm_recall=0.99,
+    alarm_threshold=0.01, alarm_promised=False,
+)  # fmt: skip
+
+
+def test_a_card_carries_when_to_trust_the_model(tmp_path):
+    path = tmp_path / "m.keras"
+    models.save(
+        tiny_classifier(3),
+        path,
+        class_names=["birds", "cats", "dogs"],
+        resize_mode="crop",
+        variant="Lite0",
+        trust=TRUST,
+    )
+    card = models.read_card(path.with_suffix(".json"))
+    assert card.trust == TRUST
+    np.testing.assert_array_equal(card.trust.centre_array(), np.eye(3, 5))
+
+
+def test_a_card_without_trust_is_one_that_earlier_versions_read(saved):
+    assert "trust" not in json.loads(saved.with_suffix(".json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("trust", "message"),
+    [
+        ({"mood": 1}, r"does not understand: trust\.mood"),
+        ({"temperature": ...}, r"is not the card of a saved model \(.*temperature"),
+        ({"set_thresholds": [0.1]}, r"one of set_thresholds for each class"),
+    ],
+)
+def test_trust_that_is_not_understood_is_refused(copied, trust, message):
+    path, change = copied
+    values = {name: value for name, value in (asdict(TRUST) | trust).items() if value != ...}
+    change(trust=values)
+    with pytest.raises(ValueError, match=message):
+        models.load(path)
+    change(trust="blind")
+    with pytest.raises(ValueError, match="trust must be a table"):
+        models.load(path)

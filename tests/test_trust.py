@@ -250,3 +250,64 @@ def test_two_models_are_compared_image_by_image():
     assert evaluation.compare_answers(first, first).p_value == 1
     with pytest.raises(ValueError, match="same images in the same order"):
         evaluation.compare_answers(first, evaluation.report_from_probabilities(np.eye(2), [0, 1], ["a", "b"]))
+
+
+# none of the classes, and all of it together
+
+
+def clusters(images=400, seed=0):
+    """Features of three classes in different directions, their labels and a model's probabilities."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, images)
+    features = rng.normal(0, 0.3, (images, 24)) + 2 * np.eye(3, 24)[labels]
+    return features, labels, softmax(3 * features[:, :3], axis=1)
+
+
+def test_what_lies_in_no_direction_of_a_class_is_far_from_all():
+    features, labels, _ = clusters()
+    centres = evaluation.class_centres(features, labels)
+    np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1, rtol=1e-6)
+    threshold = evaluation.upper_threshold(evaluation.centre_distance(clusters(seed=1)[0], centres), 0.05)
+    foreign = np.random.default_rng(2).normal(0, 0.3, (50, 24)) + 2 * np.eye(1, 24, 9)
+    assert (evaluation.centre_distance(foreign, centres) > threshold).all()
+    others = evaluation.centre_distance(clusters(4000, seed=3)[0], centres)
+    assert 0.02 < (others > threshold).mean() < 0.08
+    once, longer = (evaluation.centre_distance(times * foreign, centres) for times in (1, 7))
+    np.testing.assert_allclose(once, longer, atol=1e-6)
+    with pytest.raises(ValueError, match="at least one of each"):
+        evaluation.class_centres(features, 2 * labels)
+
+
+def test_a_threshold_keeps_the_share_of_false_marks_on_average():
+    rng = np.random.default_rng(0)
+    shares = [1 - evaluation.upper_threshold(rng.random(60), 0.1) for _ in range(400)]  # of a uniform score
+    assert np.mean(shares) == pytest.approx(0.1 * 60 / 61, abs=0.006)
+    assert evaluation.upper_threshold([3.0, 1.0], 0.01) == 3
+
+
+def test_trust_is_what_its_parts_are():
+    features, labels, probabilities = clusters()
+    train, train_labels, _ = clusters(seed=5)
+    options = {"features": features, "train_features": train, "train_labels": train_labels}
+    trust = evaluation.fit_trust(probabilities, labels, NAMES, **options, alarm_classes=["local"], alarm_recall=0.9)
+    calibrated = evaluation.apply_temperature(probabilities, trust.temperature)
+    assert trust.set_thresholds == tuple(evaluation.conformal_thresholds(calibrated, labels, 0.9, per_class=True))
+    new, _, answers = clusters(1000, seed=6)
+    judged = evaluation.apply_trust(trust, answers, NAMES, new)
+    np.testing.assert_array_equal(judged.probabilities, evaluation.apply_temperature(answers, trust.temperature))
+    assert judged.sets.any(axis=1).all()
+    assert 0.01 < judged.none_of_these.mean() < 0.09
+    assert judged.alarm.mean() == pytest.approx(1 / 3, abs=0.1)
+    foreign = 2 * np.eye(24)[[9] * 5]
+    sure = np.eye(3)[[0] * 5]
+    assert evaluation.apply_trust(trust, sure, NAMES, foreign).none_of_these.all()
+    assert not evaluation.apply_trust(trust, sure, NAMES).none_of_these.any(), "softmax alone does not see it"
+    assert evaluation.apply_trust(trust, np.full((1, 3), 1 / 3), NAMES).none_of_these.all()
+
+
+def test_few_images_promise_over_all_classes_together():
+    _, labels, probabilities = clusters(24)
+    trust = evaluation.fit_trust(probabilities, labels, NAMES)
+    assert len(set(trust.set_thresholds)) == 1
+    assert (trust.distance, trust.centres, trust.alarm_classes) == (None, None, ())
+    assert evaluation.apply_trust(trust, probabilities, NAMES).alarm is None

@@ -1,5 +1,6 @@
 """How good a classifier is, how sure that figure is, where it errs, and when to trust one of its answers."""
 
+from effnet_helpers.evaluation.belonging import centre_distance, class_centres, doubt, upper_threshold
 from effnet_helpers.evaluation.calibration import (
     CalibrationError,
     apply_temperature,
@@ -28,3 +29,4 @@ from effnet_helpers.evaluation.report import (
 )
 from effnet_helpers.evaluation.sets import conformal_thresholds, prediction_sets, set_coverage
 from effnet_helpers.evaluation.tables import MEASURED, measured
+from effnet_helpers.evaluation.trust import Judged, apply_trust, fit_trust

@@ -23,4 +23,5 @@ from effnet_helpers.models.card import ModelCard, read_card
 from effnet_helpers.models.decode import Prediction, decode_predictions, restrict_to_wordnet_ids
 from effnet_helpers.models.files import check_save_path, float32_copy, load, save
 from effnet_helpers.models.guard import ScaledPixelsWarning, guard_pixel_range
+from effnet_helpers.models.trust import Trust, pack_centres
 from effnet_helpers.models.weights import WeightsError

@@ -6,6 +6,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
+from effnet_helpers.models.trust import Trust
 from effnet_helpers.preprocessing import RESIZE_MODES, check_size
 
 
@@ -22,6 +23,7 @@ class ModelCard:
         pixel_range: What the model's input must span.
         bits: How many bits the values of 16-bit pictures use, by which they are scaled to that range.
         versions: Of the libraries that wrote it.
+        trust: When to trust its answers; None where nothing was learned about that.
     """
 
     NOUN: ClassVar[str] = "the card of a saved model"
@@ -33,6 +35,11 @@ class ModelCard:
     pixel_range: tuple[int, int] = (0, 255)
     bits: int = 16
     versions: dict[str, str] | None = None
+    trust: Trust | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.trust, dict):  # of a file, or of `asdict`
+            object.__setattr__(self, "trust", Trust(**self.trust))
 
     def version(self, package: str) -> str:
         """Returns the version of a package that wrote it, in words where it does not say."""
@@ -40,7 +47,10 @@ class ModelCard:
 
     def write(self, path: Path) -> None:
         """Writes the card as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="ascii")
+        values = asdict(self)
+        if self.trust is None:  # so that versions before 0.3, which do not know the field, read what they understand
+            del values["trust"]
+        path.write_text(json.dumps(values, indent=2) + "\n", encoding="ascii")
 
 
 def read_card(path: Path, kind: type[ModelCard] = ModelCard) -> ModelCard:
@@ -61,10 +71,14 @@ def read_card(path: Path, kind: type[ModelCard] = ModelCard) -> ModelCard:
         if missing := [name for name, field in known.items() if field.default is MISSING and name not in values]:
             raise ValueError(f"it lacks {', '.join(missing)}")
         unknown = sorted(values.keys() - known)
+        if isinstance(trust := values.get("trust"), dict):
+            of_trust = {field.name for field in fields(Trust)}
+            unknown += sorted(f"trust.{name}" for name in trust.keys() - of_trust)
+            values["trust"] = {name: trust[name] for name in of_trust & trust.keys()}
         understood = {name: values[name] for name in known.keys() & values}
         card = kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in understood.items()})
         _check_card(card)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # the second: of a `Trust` that lacks a field
         raise ValueError(f"{path.name} is not {kind.NOUN} ({error}). Received: {str(path)!r}") from error
     if unknown:
         written, installed = card.version("effnet-helpers"), importlib.metadata.version("effnet-helpers")
@@ -83,5 +97,9 @@ def _check_card(card: ModelCard) -> None:
         raise ValueError(f"resize_mode must be one of {', '.join(RESIZE_MODES)}. Received: {card.resize_mode!r}")
     if card.bits not in range(8, 17):
         raise ValueError(f"bits must be a whole number from 8 to 16. Received: {card.bits!r}")
+    if not isinstance(card.trust, Trust | None):
+        raise ValueError(f"trust must be a table of what was learned. Received: {card.trust!r}")
+    if card.trust and len(card.trust.set_thresholds) != len(card.class_names):
+        raise ValueError(f"trust must have one of set_thresholds for each class. Received: {card.trust.set_thresholds}")
     if not isinstance(card.versions, dict | None):
         raise ValueError(f"versions must be a table of names and versions. Received: {card.versions!r}")

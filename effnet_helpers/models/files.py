@@ -9,6 +9,7 @@ from effnet_helpers import outputs
 from effnet_helpers.models.blocks import block_of, set_stochastic_depth, stochastic_depth_layers, without_xla
 from effnet_helpers.models.card import ModelCard, read_card
 from effnet_helpers.models.guard import guard_pixel_range
+from effnet_helpers.models.trust import Trust
 from effnet_helpers.models.weights import describe_weights
 from effnet_helpers.runtime import keras
 from effnet_helpers.variants import get_variant
@@ -23,6 +24,7 @@ def save(
     variant: str,
     weights: str = "imagenet",
     bits: int = 16,
+    trust: Trust | None = None,
 ) -> ModelCard:
     """Saves a model as a `.keras` file of stock layers, which plain Keras loads, and its card as JSON beside it.
 
@@ -36,6 +38,7 @@ def save(
         variant: Which EfficientNet.
         weights: What the backbone started from, as `build_backbone` took it; of a path, the card keeps the file's name.
         bits: How many bits the values of 16-bit training pictures use: `data.ImageDataset.bits`.
+        trust: When to trust its answers, from `evaluation.fit_trust`.
 
     Returns:
         The card that was written.
@@ -54,6 +57,7 @@ def save(
         variant=get_variant(variant).name,
         weights=describe_weights(weights),
         bits=bits,
+        trust=trust,
         versions={name: importlib.metadata.version(name) for name in ("effnet-helpers", "keras", "tensorflow")},
     )
     with outputs.replacing(SAVED_MODEL, path, path.with_suffix(".json")) as folder:

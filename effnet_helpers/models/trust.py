@@ -1,0 +1,59 @@
+"""What travels with a model so that whoever uses it knows when to trust an answer."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """What validation images taught about a model's answers; made by `evaluation.fit_trust`, kept in the card.
+
+    Attributes:
+        images: How many images it was learned from.
+        kept_apart: Whether these chose nothing else; where images were few, they also chose between weights.
+        temperature: By which log-probabilities are divided. All else refers to probabilities at this temperature.
+        coverage: The share of pictures whose set of classes holds the right one.
+        set_thresholds: For each class the probability from which it enters the set.
+        false_marks: The share of pictures of the classes that may be marked as none of them.
+        doubt: Entropy of the probabilities, in nats, above which a picture is marked.
+        distance: From the nearest class centre, above which a picture is marked; None where there are no centres.
+        centres: Of the classes in feature space, as base64 of float16 `(classes, channels)`.
+        alarm_classes: Which must not slip through; none where no operating point was chosen.
+        alarm_recall: The share of them that is to be found.
+        alarm_threshold: Where their probabilities add up to this, an alarm is raised.
+        alarm_promised: Whether there were images enough to promise that recall.
+    """
+
+    images: int
+    kept_apart: bool
+    temperature: float
+    coverage: float
+    set_thresholds: tuple[float, ...]
+    false_marks: float
+    doubt: float
+    distance: float | None = None
+    centres: str | None = None
+    alarm_classes: tuple[str, ...] = ()
+    alarm_recall: float | None = None
+    alarm_threshold: float | None = None
+    alarm_promised: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("set_thresholds", "alarm_classes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def centre_array(self) -> np.ndarray | None:
+        """Returns the class centres, float32 `(classes, channels)`; None where there are none."""
+        if self.centres is None:
+            return None
+        values = np.frombuffer(base64.b64decode(self.centres), "<f2").astype(np.float32)
+        return values.reshape(len(self.set_thresholds), -1)
+
+
+def pack_centres(centres: np.ndarray) -> str:
+    """Packs class centres as text for `Trust.centres`."""
+    return base64.b64encode(np.asarray(centres, dtype="<f2").tobytes()).decode("ascii")
