@@ -29,7 +29,7 @@ def markdown(records: Sequence[Record]) -> str:
 
 def series_markdown(path: Path) -> str:
     """A Markdown table of the seconds of each lesson and of the series, from the file that the row `series` writes."""
-    rows = ["| lesson | before | now | run again | what takes longest now |", "|---|---|---|---|---|"]
+    rows = ["| lesson | first | run again | what takes longest |", "|---|---|---|---|"]
     lessons = pd.read_csv(path).set_index(["lesson", "section"])
     for lesson, sections in lessons.drop(ALL, level="lesson").groupby(level="lesson"):
         longest = sections["now"].idxmax()[1]
