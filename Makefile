@@ -18,7 +18,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 KEEP = $(shell $(BIN)/python -c 'from effnet_helpers import machine; print(*map("=".join, machine.kernel_environment().items()))')
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab notebooks test test-release bench clean-cache
+.PHONY: help env run lab notebooks test test-release bench site clean-cache
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -53,6 +53,11 @@ test-release: $(STAMP) ## what only matters before a release: 04 to 07 and A cel
 
 bench: $(STAMP) ## compare with published recipes, or only ROW="start head": notebooks/results/bench.csv
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ROW) $(ARGS)
+
+site: $(STAMP) ## the lessons, exercises, glossary and reference as pages that need no network: site/index.html
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[site]"
+	@$(BIN)/python docs/site/build.py
+	@echo "Open site/index.html"
 
 clean-cache: $(STAMP) ## delete cached features, activations and images
 	@$(EFFNET) clean-cache

@@ -3,7 +3,7 @@
 project = "Fine-tuning EfficientNet, hands on"
 html_title = project
 copyright = "the authors of effnet-helpers, Apache-2.0"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_design"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 # What the notebooks say stays as it was committed: nothing is executed.
 nb_execution_mode = "off"
