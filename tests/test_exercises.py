@@ -313,15 +313,15 @@ def test_answers_get_what_belongs_to_them(source, monkeypatch):
     monkeypatch.setattr(exercises, "check", lambda number, answer: given.append((number, check(number, answer))))
     checks = core.exercises_of(number_of(source))
     names = {"__name__": "__main__"}
-    setup = code_before_the_first(source)
+    setup, stub = before_and_from_the_first(source, build.STUB)
     run(setup, names)
 
-    run(code(build.from_source(source, build.STUB).cells)[len(setup) :], dict(names))
+    run(stub, dict(names))
     assert [(number, result.status) for number, result in given] == [(number, "not attempted") for number in checks]
 
     given.clear()
     solved = dict(names)
-    written = code(build.from_source(source).cells)[len(setup) :]
+    _, written = before_and_from_the_first(source, build.LESSON)
     for place, cell in enumerate(written):
         if "wrong" not in tags(cell):
             run([cell], solved)
@@ -342,10 +342,11 @@ def code(cells):
     return [cell for cell in cells if cell.cell_type == "code"]
 
 
-def code_before_the_first(source):
-    cells = build.from_source(source, build.STUB).cells
+def before_and_from_the_first(source, form):
+    """The code cells before the first exercise, of which a stub has one more than its source, and the others."""
+    cells = build.from_source(source, form).cells
     first = next(place for place, cell in enumerate(cells) if cell.source.startswith(f"## {number_of(source)}.1"))
-    return code(cells[:first])
+    return code(cells[:first]), code(cells[first:])
 
 
 def run(cells, names):
