@@ -54,9 +54,9 @@ test-release: $(STAMP) ## what only matters before a release: 04 to 07 and A cel
 bench: $(STAMP) ## compare with published recipes, or only ROW="start head": notebooks/results/bench.csv
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ROW) $(ARGS)
 
-site: $(STAMP) ## the lessons, exercises, glossary and reference as pages that need no network: site/index.html
+site: $(STAMP) ## lessons, exercises, glossary, reference and slides as pages that need no network: site/index.html
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[site]"
-	@$(BIN)/python docs/site/build.py
+	@$(BIN)/python docs/site/build.py && $(BIN)/python docs/site/slides.py
 	@echo "Open site/index.html"
 
 clean-cache: $(STAMP) ## delete cached features, activations and images
