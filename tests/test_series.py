@@ -47,9 +47,9 @@ def outputs_of(path):
 
 
 def test_lessons_run_with_other_parameters_from_another_directory(effnet):
-    effnet("run", "01", "02", "06", "A", "--profile", "smoke", run_name="smoke")
+    effnet("run", "01", "02", "06", "A", "B", "--profile", "smoke", run_name="smoke")
     metrics = json.loads((effnet.runs / "smoke" / "metrics.json").read_text())
-    assert [notebook[:2] for notebook in metrics] == ["01", "02", "06", "A_"]
+    assert [notebook[:2] for notebook in metrics] == ["01", "02", "06", "A_", "B_"]
     for path in (effnet.runs / "smoke").glob("*.ipynb"):
         assert outputs_of(path)[1] == "", path.name
 
@@ -58,7 +58,7 @@ def test_lessons_run_on_stanford_dogs(effnet):
     """120 breeds in miniature, prepared by tensorflow_datasets' own builder from archives in the original format."""
     mini_tfds.prepare_stanford_dogs(effnet.folder / "tfds")
     given = [f"-p{assignment}" for assignment in ON_DOGS]
-    effnet("run", "03", "04", "05", "--profile", "smoke", *given, run_name="dogs")
+    effnet("run", "03", "04", "05", "08", "--profile", "smoke", *given, run_name="dogs")
     breeds = [folder[10:].replace("_", " ").capitalize() for folder in mini_tfds.STANFORD_DOGS]
     for path in (effnet.runs / "dogs").glob("*.ipynb"):
         printed, errors = outputs_of(path)

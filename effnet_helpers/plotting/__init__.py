@@ -14,4 +14,4 @@ from effnet_helpers.plotting.results import (
     schedule,
 )
 from effnet_helpers.plotting.style import collect, show
-from effnet_helpers.plotting.trust import reliability_diagram
+from effnet_helpers.plotting.trust import reliability_diagram, robustness

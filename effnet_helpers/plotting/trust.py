@@ -47,3 +47,49 @@ def reliability_diagram(tables: Mapping[str, pd.DataFrame]) -> None:
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
     title = "Reliability diagram, confidence → share that is right, with 95 % intervals"
     style.show(fig, f"{title}. {'. '.join(sentences)}.")
+
+
+@styled
+def robustness(table: pd.DataFrame, promised: float | None = None) -> None:
+    """Draws accuracy and, below it, coverage of prediction sets, one column a change, from the images as they are on.
+
+    Args:
+        table: A row for each model, change and strength: model, change (empty for images as they are), strength (from
+            the weakest on), accuracy and coverage, in [0, 1]. Six models at most.
+        promised: The coverage that was promised, drawn as a dashed line.
+
+    Raises:
+        ValueError: If there is no change, no row of the images as they are, or more than six models.
+    """
+    known, as_it_is = list(dict.fromkeys(table["model"])), table[table["change"] == ""].set_index("model")
+    changes = [change for change in dict.fromkeys(table["change"]) if change]
+    complete = bool(changes) and set(as_it_is.index) == set(known) and 0 < len(known) <= len(SERIES)
+    received = f"{len(known)} models, {len(changes)} changes"
+    records.expect(complete, "table", received, "1 to 6 models, each with images as they are, and a change")
+    size = 1.0 + 1.75 * len(changes), 4.3
+    fig, axes = plt.subplots(2, len(changes), figsize=size, sharex="col", sharey=True, squeeze=False)
+    sentences = []
+    for column, change in enumerate(changes):
+        rows = table[table["change"] == change]
+        strengths = list(dict.fromkeys(rows["strength"]))
+        for (color, marker), name in zip(SERIES, known, strict=False):
+            own = rows[rows["model"] == name].set_index("strength").loc[strengths]
+            for ax, what in zip(axes[:, column], ("accuracy", "coverage"), strict=True):
+                values = [as_it_is.loc[name, what], *own[what]]
+                ax.plot(range(len(values)), values, color=color, marker=marker, lw=2, label=name)
+                said = ", ".join(f"{value:.2f}" for value in values)
+                sentences.append(f"{change}, {what} of {name}: {said}")
+        axes[0, column].set_title(change)
+        axes[1, column].set_xticks(range(1 + len(strengths)), ["as is", *(f"{each:g}" for each in strengths)])
+    for ax in axes.flat:
+        ax.set(ylim=(-0.03, 1.05), yticks=np.arange(0, 1.01, 0.25))
+        ax.grid(axis="y")
+    if promised is not None:
+        for ax in axes[1]:
+            ax.axhline(promised, color="black", ls="--", lw=1.2)
+        axes[1, 0].annotate("promised", (0, promised), (2, 3), textcoords="offset points", fontsize=9.5)
+    for ax, what in zip(axes[:, 0], ("accuracy", "coverage of sets"), strict=True):
+        ax.set_ylabel(what)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=len(known))
+    ending = "." if promised is None else f". Promised coverage {promised:.2f}."
+    style.show(fig, "From images as they are to ever stronger changes. " + "; ".join(sentences) + ending)

@@ -26,13 +26,14 @@ ROWS = (
     "fine-tune",
     "accuracy",
     "few-labels",
+    "conformal",
     "recipes",
     "tips",
     "memory",
     "growth",
     "series",
 )
-ON_REQUEST = ("recipes", "tips")
+ON_REQUEST = ("conformal", "recipes", "tips")
 """Rows of which a second measurement tells nothing new: they add to their own table what is missing in it."""
 OUT = ROOT / "notebooks" / "results" / "bench.csv"
 CHART = ROOT / "notebooks" / "figures" / "bench.png"
@@ -41,7 +42,8 @@ PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "ai-edge-litert", "o
 FAILED, REFUSED = 1, 2
 
 Rows = Annotated[
-    list[str] | None, typer.Argument(metavar="[ROW]...", help=f"{', '.join(ROWS)}. All but recipes and tips if none.")
+    list[str] | None,
+    typer.Argument(metavar="[ROW]...", help=f"{', '.join(ROWS)}. All but conformal, recipes and tips if none."),
 ]
 Rounds = Annotated[int, typer.Option(min=1, help="Measurements of each side; their median counts.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Seeds in the rows accuracy and few-labels, minutes each.")]
