@@ -547,12 +547,6 @@ records.expect(frozen_difference == 0, "difference of modes, frozen", frozen_dif
 # **The surprise:** a network can be right far more often than a guesser and lose more than one: what it is wrong
 # about, it is sure of.
 #
-# ## Exercises
-#
-# 1. Write a kernel that blurs, and one that gives the difference of a pixel and the mean of its eight neighbours. What
-#    do they make of the cup? (`convolve` takes any nine weights.)
-# 2. Between the rates 1 and 20 there is one from which on the walk no longer settles. Find it to within 2, with
-#    `descend`.
-# 3. Set `images_per_class` to 60, then `hidden` to 8. Which of the two keeps the curves together? At what price?
+# **Practise:** [exercises 00](exercises/00_primer.ipynb)
 #
 # **Next:** [01 · First predictions](01_first_predictions.ipynb) shows what weights can do that have learned already.

@@ -329,21 +329,6 @@ if facts.name == "Lite0" and top >= 3:
 #
 # **The surprise:** the last matrix holds more than a quarter of Lite0's parameters, and does 0.3 % of its work.
 #
-# ## Exercises
+# **Practise:** [exercises 01](exercises/01_first_predictions.ipynb)
 #
-# 1. The central square cuts off the sides. Which photographs change their answer if the whole image is squeezed into
-#    a square instead? A solution follows.
-# 2. Upside down the features change. Do the answers (`images[:, ::-1]`)? Which should they?
-# 3. Compute the last table with `models.build_backbone(variant, weights=None)`. A network that has learned nothing
-#    seems to ignore mirroring even better. What gives it away?
-# 4. Run the page with `variant` set to "Lite2". Which answers become surer, and which less so?
-
-# %% tags=["solution"]
-from effnet_helpers.preprocessing import resize
-
-squeezed = np.stack([resize(image, facts.resolution, "squash") for image in originals])
-for name, before, after in zip(photos, predictions, models.decode_predictions(model.predict(squeezed, verbose=0), 1)):
-    print(f"{name}: {before[0].class_name} → {after[0].class_name} ({after[0].probability:.2f})")
-
-# %% [markdown]
 # **Next:** [02 · Variant tour](02_variant_tour.ipynb) puts all thirteen networks side by side.
