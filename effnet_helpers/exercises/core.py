@@ -97,7 +97,8 @@ def check(number: str, answer: Any) -> Result:
         'not attempted'
     """
     result = _judge(_find(number), answer)
-    print(f"{number} {result.status}: {result.sentence.rstrip('.')}.")
+    end = "" if result.sentence.endswith((".", "?", "!")) else "."
+    print(f"{number} {result.status}: {result.sentence}{end}")
     return result
 
 

@@ -145,13 +145,13 @@ EXERCISES = {
                 lambda answer: _costs(answer)[0] > 1,
                 "sure and right still costs more than 1: the loss takes the probabilities for scores",
             ),
-            "moved_down": Mistake(
-                lambda answer: _costs(answer)[0] < 0.01 and 0.1 < _costs(answer)[1] < 1.9,
-                "sure and right costs 0 now, but guessing should cost log 7. The cause is still there",
-            ),
             "counts_errors": Mistake(
                 lambda answer: _costs(answer)[0] == 0 and any(np.isclose(_costs(answer)[1], [6 / 7, 1 / 7])),
                 "that is the share of wrong answers, which stands still when a weight moves a little. A loss must not",
+            ),
+            "moved_down": Mistake(
+                lambda answer: _costs(answer)[0] < 0.01 and 0.1 < _costs(answer)[1] < 1.9,
+                "sure and right costs 0 now, but guessing should cost log 7. The cause is still there",
             ),
         },
     ),

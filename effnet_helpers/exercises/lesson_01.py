@@ -18,7 +18,7 @@ def _cat(model: Any) -> float:
     from effnet_helpers import data, models, preprocessing
 
     image = preprocessing.load_image(data.sample_photos()["cat"], 224)[None]
-    (guesses,) = models.decode_predictions(model.predict(image, verbose=0), top=20)
+    (guesses,) = models.decode_predictions(np.asarray(model(image)), top=20)
     return sum(guess.probability for guess in guesses if guess.class_name in ("tabby", "tiger cat", "Egyptian cat"))
 
 
@@ -84,7 +84,7 @@ EXERCISES = {
     ),
     "01.2": Exercise(
         right=lambda answer: _stripes(answer) == (True, True, False),
-        why="both ends of a wide and of a tall picture are there, and nothing was added; what is lost is their proportion",
+        why="both ends of wide and tall pictures are there, and nothing was added; what is lost is their proportion",
         hint='`resize` takes a mode: "crop", "pad" or "squash". Its docstring says what each of them does',
         form="a function of a picture that returns another of shape (224, 224, 3)",
         mistakes={

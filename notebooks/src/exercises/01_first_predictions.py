@@ -26,7 +26,7 @@ every_class = [best[0].class_name for best in models.decode_predictions(np.eye(1
 
 
 def answers(network, images):
-    best = models.decode_predictions(network.predict(images, verbose=0), top=1)
+    best = models.decode_predictions(network(images).numpy(), top=1)
     return [f"{guess[0].class_name} ({guess[0].probability:.2f})" for guess in best]
 
 
@@ -166,7 +166,7 @@ if pairs is not ... and pairs is not None:
 def features(weights):
     backbone = models.build_backbone("Lite0", weights=weights, image_size=96)
     small = np.stack([load_image(path, 96) for path in photos.values()])
-    return [backbone.predict(each, verbose=0).mean(axis=(1, 2)) for each in (small, small[:, :, ::-1])]
+    return [backbone(each).numpy().mean(axis=(1, 2)) for each in (small, small[:, :, ::-1])]
 
 
 def cosine(first, second):
