@@ -33,7 +33,6 @@ TAKES = re.compile(
     re.MULTILINE,
 )
 WORDS_A_MINUTE = 200  # of prose and of code, which is read no faster
-EXERCISES = re.compile(r"^## Exercises$.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 FACTOR = re.compile(rf"\b({'|'.join(TIMES)}) times\b", re.IGNORECASE)
 NUMBER = re.compile(r"(?<![\w.,/·-])[−-]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|\.\d|-[a-z])(\s?%)?")
 
@@ -64,13 +63,12 @@ def read_ledger(path: Path = LEDGER) -> list[Entry]:
 def claims(notebook: NotebookNode) -> Iterator[Claim]:
     """Finds the numbers in a lesson's prose.
 
-    Those of exercises are left out, which tell what to try, and the opening table, which has a test of its own.
+    Those of the opening table are left out, which has a test of its own.
     """
     for cell in notebook.cells:
         if cell.cell_type != "markdown":
             continue
-        lesson = re.sub(EXERCISES, "", cell.source)
-        for paragraph in re.split(r"\n\s*\n", lesson):
+        for paragraph in re.split(r"\n\s*\n", cell.source):
             if paragraph.lstrip().startswith("| | |"):
                 continue
             plain = NAMES.sub(" ", paragraph)

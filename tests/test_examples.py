@@ -4,14 +4,17 @@ import doctest
 import importlib
 import re
 
-from effnet_helpers import data, evaluation, export, models, preprocessing, records, training
+from effnet_helpers import data, evaluation, exercises, export, models, preprocessing, records, training
 from effnet_helpers.course import ROOT
 
 import numpy as np
 import pandas as pd
 import pytest
 
-ROOMS = {room.__name__.rpartition(".")[2]: room for room in (data, evaluation, export, models, preprocessing, training)}
+ROOMS = {
+    room.__name__.rpartition(".")[2]: room
+    for room in (data, evaluation, exercises, export, models, preprocessing, training)
+}
 NAMES = {**ROOMS, **vars(records), "np": np, "pd": pd}
 SHOWN = sorted(
     set(re.findall(r"shows:([\w.]+)", "".join(path.read_text() for path in (ROOT / "notebooks" / "src").glob("*.py"))))

@@ -92,7 +92,7 @@ def check(number: str, answer: Any) -> Result:
         ValueError: If there is no such exercise.
 
     Example:
-        >>> check("00.1", ...).status
+        >>> exercises.check("00.1", ...).status
         00.1 not attempted: put your answer in place of the dots, run its cell, and then this one again.
         'not attempted'
     """
@@ -110,6 +110,10 @@ def hint(number: str) -> None:
 
     Raises:
         ValueError: If there is no such exercise.
+
+    Example:
+        >>> exercises.hint("00.1")
+        00.1 hint: compare each loss with log K: doubling the classes adds 0.69 to it, ten times the classes add 2.3
     """
     print(f"{number} hint: {_find(number).hint}")
 
