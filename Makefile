@@ -5,6 +5,7 @@ PYTHON ?= python3
 PROFILE ?= quick
 NOTEBOOKS ?=
 ROW ?=
+REPOSITORY ?=
 ARGS ?=
 
 SHELL := bash
@@ -18,7 +19,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 KEEP = $(shell $(BIN)/python -c 'from effnet_helpers import machine; print(*map("=".join, machine.kernel_environment().items()))')
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab notebooks test test-release bench site clean-cache
+.PHONY: help env run lab notebooks test test-release bench site publish clean-cache
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -58,6 +59,9 @@ site: $(STAMP) ## lessons, exercises, glossary, reference and slides as pages th
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[site]"
 	@$(BIN)/python docs/site/build.py && $(BIN)/python docs/site/slides.py
 	@echo "Open site/index.html"
+
+publish: $(STAMP) ## write the course's address everywhere: make publish REPOSITORY=owner/name
+	@$(EFFNET) publish "$(REPOSITORY)"
 
 clean-cache: $(STAMP) ## delete cached features, activations and images
 	@$(EFFNET) clean-cache

@@ -164,20 +164,27 @@ def build(source: Path, workdir: Path, on_cell: CellCallback | None = None, kern
     return outcome
 
 
+def can_keep_outputs(source: Path) -> bool:
+    """Says whether a notebook was executed with the code of its source: all of it in this order, the set-up aside."""
+    form = forms(source)[-1]
+    if not built_path(source, form).exists():
+        return False
+    before = _run(read_notebook(built_path(source, form)))
+    same = [cell.source for cell in before] == [cell.source for cell in _run(from_source(source, form))]
+    return same and all(cell.execution_count is not None for cell in before)
+
+
 def keep_outputs(source: Path) -> bool:
     """Writes a built notebook anew from its source without executing it: its outputs stay, its prose is the source's.
 
-    Nothing is written unless it has the code of the source, all of it and in the same order, the set-up cell aside.
-
     Returns:
-        Whether the outputs could be kept; if not, the notebook has to be built.
+        Whether that could be done, see `can_keep_outputs`; if not, nothing is written, and it has to be built.
     """
+    if not can_keep_outputs(source):
+        return False
     *not_executed, form = forms(source)
     notebook, path = from_source(source, form), built_path(source, form)
-    before = read_notebook(path) if path.exists() else None
-    if before is None or _code(notebook) != _code(before) or any(cell.execution_count is None for cell in _run(before)):
-        return False
-    outputs = iter([cell.outputs for cell in _run(before)])
+    outputs = iter([cell.outputs for cell in _run(read_notebook(path))])
     for count, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), start=1):
         cell.execution_count = count
         cell.outputs = [] if is_opening(cell) else [_counted(output, count) for output in next(outputs)]
@@ -190,10 +197,6 @@ def keep_outputs(source: Path) -> bool:
 def _run(notebook: NotebookNode) -> list[NotebookNode]:
     """Returns the code cells of a notebook that stand in its source."""
     return [cell for cell in notebook.cells if cell.cell_type == "code" and not is_opening(cell)]
-
-
-def _code(notebook: NotebookNode) -> list[str]:
-    return [cell.source for cell in _run(notebook)]
 
 
 def _counted(output: NotebookNode, count: int) -> NotebookNode:

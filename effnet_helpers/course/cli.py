@@ -209,6 +209,18 @@ def lay_out(folder: Annotated[Path, typer.Argument(help="Where to; it is made if
 
 
 @app.command()
+def publish(
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository on GitHub.")],
+    root: Root = ROOT,
+) -> None:
+    """Writes the course's address into project, README, environment and the badges of all notebooks."""
+    from effnet_helpers.course.publish import publish as write_address
+
+    changed = write_address(root, repository)
+    typer.echo(f"{len(changed)} files changed: the address of the course is https://github.com/{repository}")
+
+
+@app.command()
 def check(profile: Profile = "quick", root: Root = ROOT) -> None:
     """Says in seconds, without network, whether this computer can run a profile, and what helps where it cannot."""
     try:

@@ -159,7 +159,7 @@ def _written_out(
             _write_images(part, tfds, builder, image_key, label_key, limit_per_class)
             if not (root / INDEX).exists():  # another process may have been faster
                 os.replace(part, root)
-    return root, json.loads((root / INDEX).read_text())
+    return root, json.loads((root / INDEX).read_text(encoding="utf-8"))
 
 
 def _write_images(
