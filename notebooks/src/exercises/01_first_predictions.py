@@ -6,7 +6,7 @@
 # then the check below it. `exercises.hint("01.1")` helps where you are stuck.
 
 # %%
-from effnet_helpers import exercises, models, plotting, runtime
+from effnet_helpers import exercises, models, runtime
 from effnet_helpers.data import sample_photos
 from effnet_helpers.preprocessing import load_image, resize
 

@@ -322,4 +322,4 @@ exercises.check("07.6", honest)
 #   be chosen by images of their own, once the recipe is settled elsewhere.
 
 # %% [markdown]
-# Back to [lesson 07](../07_few_labels.ipynb), or on to the [exercises of the appendix](A_keras_example.ipynb).
+# Back to [lesson 07](../07_few_labels.ipynb), or on to the [exercises of lesson 08](08_when_to_trust_it.ipynb).
