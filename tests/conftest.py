@@ -20,6 +20,12 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "error:::effnet_helpers")
 
 
+def pytest_collection_modifyitems(items):
+    for item in items if os.name == "nt" else ():
+        if item.get_closest_marker("posix"):
+            item.add_marker(pytest.mark.skip(reason="not on Windows"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_this_session(tmp_path_factory):
     """Keeps tests, and the processes they start, away from the reader's cache."""

@@ -245,6 +245,7 @@ def test_a_notebook_that_stops_early_has_failed(built, tmp_path, action, error):
     assert outcome.cell == 3
 
 
+@pytest.mark.posix
 def test_ctrl_c_ends_all_kernels_and_keeps_what_there_is(course):
     command = [sys.executable, "-m", "effnet_helpers", "run", "-p", "pause=60", "--root", course, "--name", "x"]
     # Where tests run in the background of a shell, they inherit that Ctrl-C is ignored.

@@ -101,6 +101,7 @@ def test_a_gpu_of_a_later_generation_than_tensorflow_was_built_for_is_found():
     assert facts._seen(details, []).too_new == ()
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
@@ -267,6 +268,7 @@ def test_a_profile_that_cannot_run_exits_with_1(monkeypatch, tmp_path):
     assert (shown.exit_code, "no engine" in shown.output) == (1, True)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("stand_ins", "said"),
     [

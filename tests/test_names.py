@@ -130,6 +130,20 @@ def test_what_a_data_set_writes_comes_back_whatever_is_in_its_names(tmp_path):
         assert again.left_out == ()
 
 
+def test_pictures_on_another_drive_of_windows_are_found_again(tmp_path, monkeypatch):
+    for i in range(8):
+        write(tmp_path / "pets" / "ab"[i % 2] / f"{i}.png", i)
+    dataset = load(f"folder:{tmp_path / 'pets'}")
+
+    def relpath(path, start):
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os.path, "relpath", relpath)
+        dataset.to_csv(tmp_path / "splits.csv")
+    assert contents(load(f"csv:{tmp_path / 'splits.csv'}")) == contents(dataset)
+
+
 def test_excel_reads_what_is_written(tmp_path):
     for i in range(8):
         write(tmp_path / "pets" / ("é", "b")[i % 2] / f"{i}.png", i)

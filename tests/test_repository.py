@@ -126,6 +126,7 @@ def test_a_wrong_command_or_link_in_a_readme_is_noticed():
     assert broken_links(text, ROOT) == ["no.md"]
 
 
+@pytest.mark.posix
 def test_make_help_lists_every_target():
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert set(re.findall(r"^make ([a-z-]+)", shown, re.MULTILINE)) == make_targets()
@@ -334,6 +335,7 @@ def test_conda_gets_the_same_set_through_pip():
     ]
 
 
+@pytest.mark.posix
 def test_ci_runs_the_same_on_every_supported_python():
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8"))["jobs"]
     supported = [

@@ -97,6 +97,7 @@ def python(code, path):
     return subprocess.Popen([sys.executable, "-c", code.replace("PATH", f"Path({str(path)!r})")])
 
 
+@pytest.mark.posix
 def test_what_a_killed_writer_leaves_goes_after_a_while(path):
     code = (
         "def parts():\n"

@@ -139,8 +139,9 @@ class ImageDataset:
         """Writes which image is in which split, as a table that `"csv:FILE"` loads again, whatever is in the names.
 
         Args:
-            path: The file to write, with the columns path, label and split; paths are relative to its folder. It
-                replaces a table that a data set wrote and nobody changed, and nothing else.
+            path: The file to write, with the columns path, label and split; paths are relative to its folder, but
+                not to another drive of Windows. It replaces a table that a data set wrote and nobody changed, and
+                nothing else.
 
         Raises:
             ValueError: If there is another file of this name.
@@ -148,7 +149,7 @@ class ImageDataset:
         path = Path(path).expanduser().absolute()
         folder = path.parent.resolve()
         rows = [
-            (Path(os.path.relpath(files.root.resolve() / name, folder)).as_posix(), self.class_names[label], split)
+            (_path_from(folder, files.root.resolve() / name), self.class_names[label], split)
             for split, files in self.splits.items()
             for name, label in zip(files.names, files.labels, strict=True)
         ]
@@ -207,3 +208,11 @@ class ImageDataset:
                 self._files(split), self.image_size, self.resize_mode, self.fingerprint(split)
             )
         return self._kept[split]
+
+
+def _path_from(folder: Path, path: Path) -> str:
+    """Writes a path relative to a folder, or as it is where it lies on another drive of Windows."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return path.as_posix()
