@@ -132,7 +132,9 @@ EXERCISES = {
         "Then put each frame where its video is.",
         mistakes={
             "videos_not_names": Mistake(
-                lambda answer: not any("_frame" in name for name in answer(_frames())["test"]),
+                lambda answer: (
+                    answer(_frames())["test"] and not any("_frame" in name for name in answer(_frames())["test"])
+                ),
                 "Your lists hold videos. The names of the pictures are asked for.",
             ),
             "images_lost": Mistake(

@@ -164,8 +164,8 @@ EXERCISES = {
             "compiled_before_freezing": Mistake(
                 lambda answer: len(set(map(str, _prepared(answer)))) == 2,
                 "You compiled first and changed what trains "
-                "afterwards. `compile` fixes how a network behaves, so it comes last. (Keras may look again at the "
-                "first step; once that is built, it does not.)",
+                "afterwards. `compile` fixes how a network behaves, so it comes last. Keras may look again at the "
+                "first step; once that is built, it does not.",
             ),
             "batch_normalization_left_live": Mistake(
                 lambda answer: "block1a_bn" in _prepared(answer)[0],
@@ -228,8 +228,8 @@ EXERCISES = {
     "04.6": Exercise(
         right=lambda answer: answer[0] == "cannot tell" and close(answer[1], _first_apart() - 99, _first_apart() + 100),
         why="each figure lies within the other's interval, so the images may have decided; and to see three points one "
-        "needs not hundreds but thousands. (Two intervals that lie apart are a strict demand. On the *same* images the "
-        "lesson counts those that only one of the two gets right, which takes fewer.)",
+        "needs not hundreds but thousands. Two intervals that lie apart are a strict demand: on the *same* images the "
+        "lesson counts those that only one of the two gets right, which takes fewer.",
         hint="Is 89 % within the interval of A, and 86 % within that of B? For the second, let a loop add 100 images "
         "until the upper end of A lies below the lower end of B.",
         mistakes={

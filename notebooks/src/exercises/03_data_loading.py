@@ -251,7 +251,8 @@ rotation, shift, brightest = 15 / 360, 16 / 256, 1
 exercises.check("03.4", (rotation, shift, brightest))
 
 # %% [markdown]
-# Look at what your three numbers make. (Wrong ones are worth a look, too.)
+# Look at what your three numbers make. (Wrong ones are worth a look, too. What lies outside a picture is filled by
+# mirroring, so its edge, which is white on two sides, shows as bright lines.)
 
 # %%
 if ... not in (rotation, shift, brightest):
