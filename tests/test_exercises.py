@@ -205,7 +205,7 @@ def test_a_quiz_shows_its_options_and_folds_the_answers(source, form):
     assert question == "**Quiz 01.1** What is one and\ntwo?"
     assert options == "1. two\n2. three\n3. four"
     assert summary == "<details><summary>Answer</summary>"
-    assert answers == "1. that is what one times two is\n2. **Right.** count on\n3. too much"
+    assert answers == "1. That is what one times two is\n2. **Right.** Count on\n3. Too much"
     assert end == "</details>"
 
 

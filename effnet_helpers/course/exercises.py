@@ -52,7 +52,7 @@ def quiz(text: str) -> tuple[str, list[Option]]:
     options = []
     for mark, part in zip(parts[::2], parts[1::2], strict=True):
         answer, _, why = " ".join(part.split()).partition(" — ")
-        options.append(Option(mark == "x", answer, why))
+        options.append(Option(mark == "x", answer, why[:1].upper() + why[1:]))
     if len(options) < 3 or sum(option.right for option in options) != 1 or not all(option.why for option in options):
         wanted = "three options or more, `- [ ] answer — why`, one of them [x]"
         raise CourseError(f"Expected {wanted}. Received: {' '.join(text.split())[:80]!r}")

@@ -95,8 +95,8 @@ exercises.check("01.2", squeezed)
 # %%
 whole = [squeezed(load_image(path)) for path in photos.values()]
 if whole[0] is not ... and whole[0] is not None:
-    display_of = {"cut": answers(classifier, images), "squeezed": answers(classifier, np.stack(whole))}
-    print(pd.DataFrame(display_of, index=list(photos)))
+    both = {"cut": answers(classifier, images), "squeezed": answers(classifier, np.stack(whole))}
+    print(pd.DataFrame(both, index=list(photos)))
 
 # %% [markdown]
 # ## 01.3 · Which answers share a picture?
