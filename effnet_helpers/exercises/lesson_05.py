@@ -52,17 +52,17 @@ def _shown() -> set[str]:
 
 EXERCISES = {
     "05.1": Exercise(
-        right=lambda answer: answer == 1,
+        right=lambda answer: close(answer, 1, 1),
         why="the cut leaves the first convolution of block6d frozen and trains what it feeds",
         hint="add up whole blocks from the end of the table until you pass 20: by how much did you pass?",
         form="a whole number",
         mistakes={
             "layers_opened": Mistake(
-                lambda answer: answer == 9,
+                lambda answer: close(answer, 9, 9),
                 "so many layers of the block that is cut are opened. How many has it in all, and how many are left?",
             ),
             "no_cut": Mistake(
-                lambda answer: answer == 0,
+                lambda answer: close(answer, 0, 0),
                 "top and block7a have 11 layers, with block6d they are 21: so 20 end inside a block",
             ),
         },

@@ -171,7 +171,7 @@ EXERCISES = {
             ),
             "one_step_too_many": Mistake(
                 lambda answer: len(np.unique(_round_trip(answer)[1].round(6))) > 256,
-                "there are 257 different values now. Between 256 values lie 255 steps",
+                "more than 256 different values come out. Between 256 values lie 255 steps",
             ),
         },
     ),

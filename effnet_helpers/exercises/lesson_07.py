@@ -79,7 +79,7 @@ def _only(answer: Sequence[str], letters: str) -> bool:
 
 EXERCISES = {
     "07.1": Exercise(
-        right=lambda answer: close(answer, 0.031, 0.0315),
+        right=lambda answer: close(answer, 0.03, 0.032),
         why="an average over 256 regions keeps a 256th of what happens in one of them",
         hint="write the average as a sum over all regions, divided by how many there are: which term grows?",
         form="a number",
