@@ -34,6 +34,11 @@ def _videos(parts: Mapping[str, list[str]]) -> dict[str, set[str]]:
     return {split: {name.split("_frame")[0] for name in parts[split]} for split in ("test", "train")}
 
 
+def _lists_videos(answer: Callable) -> bool:
+    test = answer(_frames())["test"]
+    return bool(test) and not any("_frame" in name for name in test)
+
+
 def _leaks(answer: Callable) -> bool:
     videos = _videos(answer(_frames()))
     return bool(videos["test"] & videos["train"])
@@ -132,9 +137,7 @@ EXERCISES = {
         "Then put each frame where its video is.",
         mistakes={
             "videos_not_names": Mistake(
-                lambda answer: (
-                    answer(_frames())["test"] and not any("_frame" in name for name in answer(_frames())["test"])
-                ),
+                _lists_videos,
                 "Your lists hold videos. The names of the pictures are asked for.",
             ),
             "images_lost": Mistake(
