@@ -3,7 +3,7 @@
 import shutil
 import warnings
 
-from effnet_helpers import data, evaluation, plotting, training
+from effnet_helpers import data, evaluation, models, plotting, training
 from effnet_helpers.course.cli import app
 from effnet_helpers.data.audit import KINDS, audit
 from effnet_helpers.data.scan import printable
@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from hostile_pictures import LEFT_OUT, NOT_AN_IMAGE, USED
 from PIL import Image
-from tiny import tiny_classifier
+from tiny import tiny_backbone, tiny_classifier
 from typer.testing import CliRunner
 
 LINKS = ("birds/linked.jpg", "birds/gone.jpg", "dogs/pipe.jpg")  # not unpacked from an archive
@@ -213,3 +213,35 @@ def test_the_command_run_twice_changes_no_file_of_the_user(films, tmp_path, monk
         after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         assert after.pop(tmp_path / "audit.csv")
         assert after == before
+
+
+# suspected labels
+
+
+def test_suspected_labels_are_listed_and_nothing_is_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "build_backbone", lambda variant, image_size: tiny_backbone(image_size))
+    random = np.random.default_rng(0)
+    for number in range(40):
+        for name, low, high in (("dark", 0, 90), ("bright", 160, 255)):
+            is_wrong = name == "dark" and number == 7
+            pixels = random.integers(*((160, 255) if is_wrong else (low, high)), (40, 40, 3)).astype(np.uint8)
+            path = tmp_path / "shells" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    result = CliRunner().invoke(app, ["audit", str(tmp_path / "shells"), "--labels", "--out", str(tmp_path / "a.csv")])
+    assert result.exit_code == 0, result.output
+    suspects = pd.read_csv(tmp_path / "a.csv").query("finding == 'suspected_label'")
+    assert suspects["file"].tolist() == ["dark/7.png"]
+    assert suspects["detail"].str.startswith("looks like bright; its own class has a probability of 0.").all()
+    assert "1 labels are suspected by a head that is right on 99% of pictures" in result.output.replace("\n", " ")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+
+
+def test_suspects_stand_among_findings_of_their_severity(audited):
+    more = audited.with_suspects([("b.png", "birds", "looks like cats"), ("a.png", "birds", "looks like dogs")])
+    severities = more.findings["severity"].tolist()
+    assert severities == sorted(severities, key=["error", "warning", "note"].index)
+    assert more.findings.query("finding == 'suspected_label'")["file"].tolist() == ["b.png", "a.png"]
+    assert len(more.findings) == len(audited.findings) + 2
+    assert "may be of another class" in str(more)

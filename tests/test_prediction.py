@@ -3,9 +3,10 @@
 import os
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
-from effnet_helpers import data, export, machine, models, outputs, plotting
+from effnet_helpers import data, evaluation, export, machine, models, outputs, plotting
 from effnet_helpers.course import ROOT
 from effnet_helpers.course.cli import app
 from effnet_helpers.export import predict as prediction
@@ -18,6 +19,7 @@ import pytest
 from hostile_pictures import encoded, picture, with_alpha
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from tiny import tiny_classifier
 from typer.testing import CliRunner
 
 CLASSES = ("birds", "cats", "dogs, large")
@@ -329,3 +331,83 @@ def test_a_contact_sheet_replaces_an_earlier_one_and_takes_any_letters(tmp_path,
         assert sheet.info["Description"] == "Two, 2 shown: 🐈 cat; 犬 $5."
     assert os.listdir(tmp_path) == ["sheet.png"]
     assert [str(warning.message) for warning in recwarn] == []
+
+
+# when to trust an answer
+
+
+def trusting(**more):
+    """Trust in three classes: sets hold what has 0.3, doubt is what is nearly undecided."""
+    parts = {"temperature": 2.0, "coverage": 0.9, "set_thresholds": (0.3,) * 3, "false_marks": 0.05, "doubt": 1.05}
+    return models.Trust(images=100, kept_apart=True, **(parts | more))
+
+
+def test_a_card_with_trust_adds_what_an_answer_is_worth(photos, tmp_path):
+    card = replace(CARD, trust=trusting(alarm_classes=("cats",), alarm_recall=0.9, alarm_threshold=0.33))
+    (photos / "broken.jpg").write_bytes(b"nothing")
+    found = export.find_pictures([photos])
+    plain, table = (prediction.predict_files(classify, each, found.files, 4) for each in (CARD, card))
+    probabilities = [f"p_{name}" for name in CLASSES]
+    marks = ["set", "none_of_these", "alarm"]
+    assert list(table) == [*plain.columns[:3], *marks, *probabilities, "problem"]
+    is_read = (table["problem"] == "").to_numpy()
+    assert table.loc[~is_read, marks].isna().all(axis=None) and not is_read.all()
+    read = table[is_read]
+    calibrated = evaluation.apply_temperature(plain.loc[is_read, probabilities].to_numpy(), 2.0)
+    np.testing.assert_allclose(read[probabilities].to_numpy(float), calibrated, atol=1e-5)
+    assert list(read["predicted"]) == list(plain.loc[is_read, "predicted"])
+    for row, values in zip(read.itertuples(), calibrated, strict=True):
+        assert set(row.set.split(" | ")) == {CLASSES[i] for i in np.flatnonzero(values >= 0.3)}
+        assert (row.none_of_these, row.alarm) == (evaluation.doubt([values])[0] > 1.05, values[1] >= 0.33)
+    summary = prediction.predict_to_csv(classify, card, found, tmp_path / "p.csv", batch_size=4)
+    assert summary.alarms == list(read["alarm"]).count(True) > 1
+    assert set(summary.none_of_these) == {found.names[i] for i in read.index[read["none_of_these"].astype(bool)]}
+    prediction.predict_to_csv(classify, card, found, tmp_path / "p.csv")  # known as its own
+    assert prediction.predict_to_csv(classify, CARD, found, tmp_path / "p.csv").alarms is None
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory):
+    """A model that knows the centres of its classes, saved and exported; pixels; and its features of them."""
+    folder, model = tmp_path_factory.mktemp("trusted"), tiny_classifier(3)
+    pixels = np.random.default_rng(0).uniform(0, 255, (6, SIZE, SIZE, 3)).astype(np.float32)
+    pixels[3:] *= np.linspace(0, 0.2, SIZE)[:, None, None]
+    body, _ = models.split_after(model, "head_pool")
+    features = body.predict(pixels, verbose=0)
+    centres = evaluation.class_centres(features[:3], [0, 1, 2])
+    trust = trusting(distance=0.012, centres=models.pack_centres(centres), doubt=9.0)
+    options = {"class_names": CLASSES, "resize_mode": "crop", "variant": "Lite0", "weights": "none", "trust": trust}
+    card = models.save(model, folder / "m.keras", **options)
+    return folder, model, card, pixels, evaluation.centre_distance(features, trust.centre_array())
+
+
+def test_a_saved_model_says_how_far_pictures_lie_from_its_classes(trusted):
+    folder, _, card, pixels, distances = trusted
+    classify, read = export.open_classifier(folder / "m.keras")
+    assert read.trust == card.trust
+    probabilities, received = classify.look(pixels)
+    np.testing.assert_allclose(received, distances, atol=1e-5)
+    np.testing.assert_array_equal(classify(pixels), probabilities)
+    assert distances[:3].max() < 0.01 < distances[3:].min()
+
+
+@pytest.mark.parametrize(("format", "name"), [("litert", "m.tflite"), ("onnx", "m.onnx"), ("saved_model", "served")])
+def test_so_does_an_exported_one(trusted, format, name):
+    folder, model, card, pixels, distances = trusted
+    export.export(model, folder / name, card=card, images=pixels, format=format)
+    classify, contract = export.open_classifier(folder / name)
+    assert contract.trust == card.trust
+    probabilities, received = classify.look(pixels)
+    np.testing.assert_allclose(received, distances, atol=1e-4)
+    np.testing.assert_allclose(probabilities, model.predict(pixels, verbose=0), atol=1e-4)
+
+
+def test_the_command_says_which_pictures_may_be_none_of_the_classes(trusted, tmp_path):
+    folder, _, _, pixels, distances = trusted
+    for number, each in enumerate(pixels):
+        Image.fromarray(each.astype(np.uint8)).save(tmp_path / f"{number}.png")
+    exit_code, output = effnet(folder / "m.keras", *sorted(tmp_path.glob("*.png")), "--out", tmp_path / "p.csv")
+    assert exit_code == 0, output
+    table = pd.read_csv(tmp_path / "p.csv")
+    assert list(table["none_of_these"]) == [False] * 3 + [bool(each > 0.012) for each in distances[3:]]
+    assert "3 may be none of the classes (so are 5% of those that are one):" in output

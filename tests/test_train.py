@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from effnet_helpers import data, models, runtime, training
-from effnet_helpers.course import CourseError
+from effnet_helpers.course import CourseError, train_trust
 from effnet_helpers.course.cli import app
 from effnet_helpers.course.train import _answers_of_fold, train
 from effnet_helpers.course.train_settings import Settings
@@ -34,8 +34,11 @@ OPTIONS = (
     "8",
     "--folds",
     "3",
+    "--alarm",
+    "dark,any",
 )
 SETTINGS = Settings("", image_size=32, augment="mirrored", steps=6, from_block="block7a", batch_size=8, folds=3)
+SETTINGS = replace(SETTINGS, alarm="dark,any")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,6 +88,8 @@ def test_one_command_leaves_a_model_its_card_and_a_report(trained):
     assert re.search(r"3 times, each time without a part of the images, on those: .* of 45 right", said)
     model, card = models.load(folder / "shells.keras")
     assert card.class_names == ("any", "bright", "dark")
+    assert (card.trust.images, card.trust.kept_apart, card.trust.alarm_classes) == (6, False, ("dark", "any"))
+    assert card.trust.centre_array().shape == (3, model.get_layer("head_pool").output.shape[-1])
     assert model.output_shape == (None, 3)
 
 
@@ -96,7 +101,8 @@ def test_the_report_says_all_without_network_and_names_no_place(trained):
     assert page.pre.text == f"effnet train …/shells --out shells.keras {' '.join(OPTIONS)}"
     said = page.get_text(" ", strip=True)
     assert "dark/broken.jpg" in said
-    for part in ("recall", "as asked for", "fine-tuning", "what held on pictures unlike each other", "min:s"):
+    chosen = ("recall", "as asked for", "fine-tuning", "what held on pictures unlike each other", "min:s")
+    for part in (*chosen, "which also chose between weights", "An alarm is to find 99% of dark, any, which so few"):
         assert part in said, part
 
 
@@ -163,6 +169,7 @@ def test_a_fold_starts_from_the_same_weights_whatever_ran_before(tmp_path, monke
         (("--balance", "yes"), "--balance: expected one of class_weights, balanced_sampling"),
         (("--learning-rate", "30"), "--learning-rate: expected a number between 0 and 1. Received: 30.0"),
         (("--batch-size", "1"), "--batch-size: expected 2 or more"),
+        (("--alarm-recall", "1"), "--alarm-recall: expected a share between 0 and 1"),
         (("--steps", "0"), "--steps: expected a whole number from 1 up"),
         (("--group-by", "("), "--group-by: expected a regular expression"),
         (("--from-block", "block9"), "--from-block: expected one of block1a, block2a"),
@@ -194,3 +201,23 @@ def test_pictures_that_changed_since_are_no_training_to_go_on_with(pictures, tmp
     (mine / "dark" / "3.jpg").unlink()
     with pytest.raises(CourseError, match="pictures changed since"):
         train(*arguments, resume=True)
+
+
+def test_enough_validation_images_are_shared_between_choosing_and_trusting(pictures, monkeypatch):
+    with pytest.warns(data.LeftOutWarning):
+        images = data.load(f"folder:{pictures}", image_size=32)
+    assert train_trust.keep_apart(images) == (images, images)
+    monkeypatch.setattr(train_trust, "ENOUGH", 2)
+    chosen, apart = train_trust.keep_apart(images)
+    assert chosen.labels("val").tolist() == apart.labels("val").tolist() == [0, 1, 2]
+    both = {*chosen.splits["val"].names, *apart.splits["val"].names}
+    assert both == {*images.splits["val"].names}
+    assert all(part.splits["train"] is images.splits["train"] for part in (chosen, apart))
+
+
+def test_an_alarm_is_for_classes_that_there_are(pictures):
+    with pytest.warns(data.LeftOutWarning):
+        images = data.load(f"folder:{pictures}", image_size=32)
+    assert train_trust.alarm_classes(replace(SETTINGS, alarm=" dark , any"), images) == ["dark", "any"]
+    with pytest.raises(ValueError, match="--alarm: expected some of any, bright, dark, not all"):
+        train_trust.alarm_classes(replace(SETTINGS, alarm="torn"), images)

@@ -1,6 +1,6 @@
 """When to trust an answer: calibration, sets, alarms, wrong labels. Each check has a case in which it must fail."""
 
-from effnet_helpers import evaluation
+from effnet_helpers import evaluation, plotting
 
 import numpy as np
 import pytest
@@ -311,3 +311,16 @@ def test_few_images_promise_over_all_classes_together():
     assert len(set(trust.set_thresholds)) == 1
     assert (trust.distance, trust.centres, trust.alarm_classes) == (None, None, ())
     assert evaluation.apply_trust(trust, probabilities, NAMES).alarm is None
+
+
+def test_a_reliability_diagram_says_its_numbers():
+    probabilities, labels = drawn(300)
+    table = evaluation.reliability_table(probabilities, labels)
+    with plotting.collect() as figures:
+        plotting.reliability_diagram({"as it is": table, "again": table})
+    ((_, said),) = figures
+    assert said.count("→") == 1 + 2 * len(table)
+    first = table.iloc[0]
+    assert f"as it is: {first['confidence']:.2f} → {first['accuracy']:.2f} of {first['images']:.0f}" in said
+    with pytest.raises(ValueError, match="number of tables: expected 1 to 3"):
+        plotting.reliability_diagram({})

@@ -242,6 +242,7 @@ def check(profile: Profile = "quick", root: Root = ROOT) -> None:
 def audit(
     path: Annotated[str, typer.Argument(help="A folder, a zip or tar archive, a CSV table, or a specification.")],
     out: Annotated[Path, typer.Option(help=OUT_HELP)] = AUDIT,
+    labels: Annotated[bool, typer.Option("--labels", help="Which labels may be wrong, too; takes a network.")] = False,
 ) -> None:
     """Reads every picture of a collection once: what cannot be used, is odd, is there twice. Changes nothing."""
     from effnet_helpers import outputs
@@ -254,10 +255,17 @@ def audit(
         outputs.check_free(TABLE_OF_FINDINGS, out.expanduser().absolute())  # before minutes of reading
         with count_progress("reading", console) as progress:
             result = audit_pictures(path, progress=progress)
+        said = ""
+        if labels:
+            from effnet_helpers.course.audit_labels import suspect_labels
+
+            result, said = suspect_labels(path, result)
         out.parent.mkdir(parents=True, exist_ok=True)
         result.to_csv(out)
     if len(result.findings):
         console.print(audit_table(result.summary))
+    if said:
+        console.print(f"{said}.", soft_wrap=True, markup=False, highlight=False)
     console.print(f"{result.headline}. All of them: {out}", soft_wrap=True, markup=False, highlight=False)
 
 
@@ -305,6 +313,8 @@ def train(
             show_default="5 where a class has fewer than 30 validation images",
         ),
     ] = None,
+    alarm: Annotated[str | None, typer.Option(help="Classes that must not slip through: torn,stained.")] = None,
+    alarm_recall: Annotated[float, typer.Option(help="Share of them that an alarm is to find.")] = 0.99,
     split_seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
     seed: Annotated[int, typer.Option(help="Of training.")] = 0,
     report: Annotated[Path | None, typer.Option(help="The page to write.", show_default="named as the model")] = None,

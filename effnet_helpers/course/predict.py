@@ -51,7 +51,7 @@ def predict(model_path: Path, paths: Sequence[Path], out: Path, batch_size: int,
     for name, count in summary.counts.items():
         table.add_row(escape(name), f"{count:,}")
     console.print(table)
-    for line in _sentences(summary, found, out):
+    for line in _sentences(summary, found, out, card):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     images, titles = _least_certain(summary, found, card)
     if images:
@@ -62,9 +62,13 @@ def predict(model_path: Path, paths: Sequence[Path], out: Path, batch_size: int,
     return summary
 
 
-def _sentences(summary: export.Summary, found: export.Found, out: Path) -> Iterator[str]:
+def _sentences(summary: export.Summary, found: export.Found, out: Path, card: ModelCard) -> Iterator[str]:
     yield f"{sum(summary.counts.values()):,} of {len(found.files):,} pictures predicted: {out}"
-    for what, entries in (("could not be read", summary.problems), ("passed over", found.others)):
+    if summary.alarms is not None:
+        yield f"{summary.alarms:,} raise an alarm for {', '.join(map(printable, card.trust.alarm_classes))}"
+    marked = [(name, "marked") for name in summary.none_of_these]
+    none = f"may be none of the classes (so are {card.trust.false_marks:.0%} of those that are one)" if marked else ""
+    for what, entries in ((none, marked), ("could not be read", summary.problems), ("passed over", found.others)):
         if entries:
             yield f"{len(entries):,} {what}:"
             yield from (f"  {printable(name)}: {reason}" for name, reason in entries[:LISTED])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from effnet_helpers import data, evaluation, models, outputs, preprocessing, records, runtime, training
-from effnet_helpers.course import CourseError
+from effnet_helpers.course import CourseError, train_trust
 from effnet_helpers.course.display import audit_table, count_progress
 from effnet_helpers.course.train_report import REPORT, Trained, write_report
 from effnet_helpers.course.train_settings import FEW_VALIDATION_IMAGES, Settings, estimate, option, shortages
@@ -28,7 +28,7 @@ import pandas as pd
 from rich import progress
 from rich.console import Console
 
-READING, HEAD, FINE_TUNING, TEST, FOLDS = "reading", "head", "fine-tuning", "test", "folds"
+READING, HEAD, FINE_TUNING, TRUST, TEST, FOLDS = "reading", "head", "fine-tuning", "when to trust it", "test", "folds"
 HISTORIES = {HEAD: "head-history.csv", FINE_TUNING: "fine_tune-history.csv"}  # what `training` keeps of a phase
 KEPT = "training.json"  # in the folder of a training: its settings and how long it took
 CHECKPOINT = r"(head|fine_tune)-(\d+\.npz|history\.csv)"  # names of what `training` keeps there
@@ -68,9 +68,14 @@ def train(
     blocks, block = models.block_names(backbone)[1:], settings.from_block
     records.expect(block is None or block in blocks, "--from-block", block, f"one of {', '.join(blocks)}")
     started = time.perf_counter()
-    findings, dataset = _read(settings, console)
+    findings, everything = _read(settings, console)
+    train_trust.alarm_classes(settings, everything)
+    dataset, apart = train_trust.keep_apart(everything)
+    if apart is not dataset:
+        kept_apart = f"{apart.sizes['val']:,} validation images choose nothing and say when to trust the model."
+        console.print(kept_apart, highlight=False, soft_wrap=True)
     reading = time.perf_counter() - started
-    pictures = {split: dataset.fingerprint(split) for split in dataset.sizes}
+    pictures = {split: everything.fingerprint(split) for split in everything.sizes}
     if kept and kept["pictures"] != pictures:
         raise CourseError(
             f"The pictures changed since the training in {folder} began: delete that folder to start afresh"
@@ -89,9 +94,9 @@ def train(
         kept = {"settings": asdict(settings), "pictures": pictures, "seconds": {READING: reading}}
         _keep(folder, kept)
     try:
-        trained = _train(model, dataset, folds, settings, batch_size, folder, kept, console)
+        trained = _train(model, dataset, apart, folds, settings, batch_size, folder, kept, console)
         card = {"class_names": dataset.class_names, "resize_mode": settings.resize_mode, "bits": dataset.bits}
-        models.save(model, out, **card, variant=settings.variant)
+        models.save(model, out, **card, variant=settings.variant, trust=trained.trust)
         write_report(report, trained, settings, findings, dataset, out)
     except (KeyboardInterrupt, OSError):
         how = {"soft_wrap": True, "markup": False, "highlight": False}
@@ -107,6 +112,7 @@ def train(
 def _train(
     model: keras.Model,
     dataset: ImageDataset,
+    apart: ImageDataset,
     folds: list[ImageDataset],
     settings: Settings,
     batch_size: int,
@@ -123,6 +129,8 @@ def _train(
         console.print(sentence, highlight=False, soft_wrap=True)
 
     head, recipe, fine = _fit(model, dataset, settings, batch_size, folder, phase, say)
+    with phase(TRUST):
+        trust = train_trust.fit(model, dataset, apart, settings, batch_size)
     with phase(TEST):
         test = evaluation.evaluate(model, dataset, "test", batch_size)
     answers = []
@@ -136,7 +144,7 @@ def _train(
     # What a killed process did is in the checkpoints alone.
     trained = {name: fit.preparation_seconds + fit.seconds for name, fit in ((HEAD, head), (FINE_TUNING, fine))}
     seconds = {name: max(each, trained.get(name, 0)) for name, each in kept["seconds"].items()}
-    return Trained(head, recipe, fine, test, pooled, seconds)
+    return Trained(head, recipe, fine, trust, test, pooled, seconds)
 
 
 def _fit(

@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from effnet_helpers import data, evaluation, machine, outputs, plotting, runtime, training
-from effnet_helpers.course import ROOT
+from effnet_helpers import data, evaluation, machine, models, outputs, plotting, runtime, training
+from effnet_helpers.course import ROOT, train_trust
 from effnet_helpers.course.display import duration
 from effnet_helpers.course.places import hiding
 from effnet_helpers.course.train_settings import Settings, option
@@ -47,6 +47,7 @@ class Trained:
         head: The training of the head.
         recipe: What was chosen for fine-tuning.
         fine: The fine-tuning.
+        trust: What was learned about when to trust the model.
         test: Answers on the test split.
         folds: Answers of further models on all images, each by one that has not seen them, and how many models.
         seconds: Of each phase, by its name.
@@ -55,6 +56,7 @@ class Trained:
     head: training.Fit
     recipe: training.Recipe
     fine: training.Fit
+    trust: models.Trust
     test: evaluation.Report
     folds: tuple[evaluation.Report, int] | None
     seconds: Mapping[str, float]
@@ -100,6 +102,7 @@ def write_report(
     names = [printable(name) for name in dataset.class_names]  # those of folders need not be UTF-8, nor in the font
     test = evaluation.report_from_probabilities(trained.test.probabilities, trained.test.labels, names)
     val = dataset.sizes["val"]
+    trust = train_trust.measure(trained.trust, trained.test, dataset.class_names)
     words = [word for name, value in settings.given.items() for word in (option(name), str(value))]
     command = shlex.join(["effnet", "train", settings.specification, "--out", str(out), *words])
     texts = {
@@ -126,10 +129,13 @@ def write_report(
         ],
         "per_class": _rows(test.per_class.round(2)),
         "confused": _confused(test),
+        "trust": trust.sentences,
+        "coverage": _rows(trust.coverage.drop(columns="single").round(3)),
         "minutes": [[name, duration(seconds)] for name, seconds in trained.seconds.items()],
         "total": duration(sum(trained.seconds.values())),
     }  # fmt: skip
-    figures = {"figures": _figures(trained, test), "mistakes": _mistakes(test, dataset), "generator": GENERATOR}
+    drawn = _figures(trained, test, trust.reliability)
+    figures = {"figures": drawn, "mistakes": _mistakes(test, dataset), "generator": GENERATOR}
     environment = Environment(
         loader=PackageLoader("effnet_helpers.course"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -157,7 +163,9 @@ def _hide(specification: str, out: Path) -> Callable[[Any], Any]:
     return hiding(ROOT, given)
 
 
-def _figures(trained: Trained, test: evaluation.Report) -> dict[str, list[dict[str, str]]]:
+def _figures(
+    trained: Trained, test: evaluation.Report, reliability: Mapping[str, pd.DataFrame]
+) -> dict[str, list[dict[str, str]]]:
     """Draws every figure; base64 and alternative text by where they belong."""
     fine = trained.fine
     every = fine.steps // len(fine.history["loss"])
@@ -170,6 +178,7 @@ def _figures(trained: Trained, test: evaluation.Report) -> dict[str, list[dict[s
         "fine": lambda: curves("fine-tuned", fine, f"validation, every {every} steps"),
         "confusion": lambda: plotting.confusion(test),
         "recall": lambda: plotting.per_class_recall(test),
+        "reliability": lambda: plotting.reliability_diagram(reliability),
     }
     figures = {}
     for name, draw in drawn.items():

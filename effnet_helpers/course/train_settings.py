@@ -43,6 +43,8 @@ class Settings:
     balance: str | None = None
     limit_per_class: int | None = None
     folds: int | None = None
+    alarm: str | None = None
+    alarm_recall: float = 0.99
     split_seed: int = 0
     seed: int = 0
 
@@ -56,6 +58,8 @@ class Settings:
         records.expect(is_known, "--balance", self.balance, f"one of {', '.join(balances)}")
         is_rate = self.learning_rate is None or 0 < self.learning_rate < 1
         records.expect(is_rate, "--learning-rate", self.learning_rate, "a number between 0 and 1")
+        is_share = 0 < self.alarm_recall < 1
+        records.expect(is_share, "--alarm-recall", self.alarm_recall, "a share between 0 and 1, such as 0.99")
         for name, least in (("steps", 1), ("limit_per_class", 3), ("seed", 0)):
             value = getattr(self, name)
             records.expect(value is None or value >= least, option(name), value, f"a whole number from {least} up")

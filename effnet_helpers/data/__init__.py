@@ -4,7 +4,7 @@
 """
 
 from effnet_helpers.data.archives import extract_archive, is_archive
-from effnet_helpers.data.audit import TABLE_OF_FINDINGS, audit
+from effnet_helpers.data.audit import TABLE_OF_FINDINGS, Audit, audit
 from effnet_helpers.data.dataset import ImageDataset
 from effnet_helpers.data.draws import draw_images, share_out_labels
 from effnet_helpers.data.listing import ImageFiles, Provenance

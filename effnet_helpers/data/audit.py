@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from effnet_helpers import machine, outputs
@@ -69,6 +69,7 @@ KINDS = {
     "gigantic": Kind("warning", "so many pixels that it may be an attack", "shrink it, if you trust it"),
     "dim16": Kind("warning", "uses an eighth of the depth of all, or less", "does one picture reach too high?"),
     "extreme_shape": Kind("warning", "more than 8 times as long as wide", 'crop it, or use resize_mode="pad"'),
+    "suspected_label": Kind("warning", "may be of another class", "look at it; move it if its label is wrong"),
     # copies
     "duplicate": Kind("note", "the same picture twice in its class", "kept in one split; delete one"),
     "duplicate_across_classes": Kind("error", "the same picture in another class", "decide which class is right"),
@@ -115,6 +116,17 @@ class Audit:
             for kind, rows in self.findings.groupby("finding", sort=False)
         ]
         return pd.DataFrame(rows, columns=["severity", "finding", "meaning", "files", "example", "cure"])
+
+    def with_suspects(self, suspects: Iterable[tuple[str, str, str]]) -> Audit:
+        """Returns the same with labels that may be wrong, the surest first.
+
+        Args:
+            suspects: File, class and detail of each.
+        """
+        rows = [_finding("suspected_label", file, detail, class_name) for file, class_name, detail in suspects]
+        every = pd.concat([self.findings, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
+        order = every["severity"].map(SEVERITIES.index).argsort(kind="stable")
+        return replace(self, findings=every.iloc[order].reset_index(drop=True))
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Writes all findings as a table in UTF-8. It replaces such a table that nobody changed, and no other file.

@@ -29,4 +29,4 @@ from effnet_helpers.evaluation.report import (
 )
 from effnet_helpers.evaluation.sets import conformal_thresholds, prediction_sets, set_coverage
 from effnet_helpers.evaluation.tables import MEASURED, measured
-from effnet_helpers.evaluation.trust import Judged, apply_trust, fit_trust
+from effnet_helpers.evaluation.trust import Judged, apply_trust, fit_trust, operating_point

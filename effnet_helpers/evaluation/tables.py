@@ -16,8 +16,11 @@ def measured(name: str) -> pd.DataFrame:
         name: `"few_labels"` (accuracy by method, number of labels and draw; scored on "val" while the recipe was
             looked at, on "test" once it was fixed, "mixed" in the first version; `make bench ROW=few-labels`),
             `"growth"` (seconds and memory by images, size and variant; `make bench ROW=growth`), `"recipes"` (a row for
-            each fine-tuning of `make bench ROW=recipes`: set, choices, accuracies, multiply-adds) or `"frozen_head"`
-            (validation accuracy by what the classifier of lesson 04 is given, over seeds).
+            each fine-tuning of `make bench ROW=recipes`: set, choices, accuracies, multiply-adds), `"frozen_head"`
+            (validation accuracy by what the classifier of lesson 04 is given, over seeds), `"conformal"` (prediction
+            sets on the textile benchmark; `make bench ROW=conformal`), `"belonging"` (how many pictures of other things
+            each score marks as none of the classes) or `"wrong_labels"` (how many planted ones are found; both of
+            `make bench ROW=trust`).
 
     Raises:
         ValueError: If there is no such table.

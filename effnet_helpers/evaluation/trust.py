@@ -100,7 +100,11 @@ def fit_trust(
 
 
 def apply_trust(
-    trust: Trust, probabilities: np.ndarray, class_names: Sequence[str], features: np.ndarray | None = None
+    trust: Trust,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    features: np.ndarray | None = None,
+    distances: np.ndarray | None = None,
 ) -> Judged:
     """Says of new answers what they are worth.
 
@@ -108,18 +112,27 @@ def apply_trust(
         trust: From `fit_trust`, or a model's card.
         probabilities: Floats `(images, classes)`, as the model gives them.
         class_names: One name per class.
-        features: Floats `(images, channels)` at the pooling layer. Without them, as from an exported model, only the
-            doubt of the softmax marks what is none of the classes.
+        features: Floats `(images, channels)` at the pooling layer.
+        distances: What `centre_distance` makes of them, where that is known already. Without either only the doubt of
+            the softmax marks what is none of the classes.
 
     Returns:
         A `Judged`.
     """
     calibrated = apply_temperature(probabilities, trust.temperature)
     marked, centres = doubt(calibrated) > trust.doubt, trust.centre_array()
-    if features is not None and centres is not None:
-        marked |= centre_distance(features, centres) > trust.distance
+    if distances is None and features is not None and centres is not None:
+        distances = centre_distance(features, centres)
+    if distances is not None and trust.distance is not None:
+        marked |= distances > trust.distance
     alarm = None
-    if trust.alarm_classes:
-        point = OperatingPoint(trust.alarm_classes, trust.alarm_recall, trust.alarm_threshold, trust.alarm_promised)
+    if point := operating_point(trust):
         alarm = raises_alarm(point, calibrated, class_names)
     return Judged(calibrated, prediction_sets(calibrated, np.array(trust.set_thresholds)), marked, alarm)
+
+
+def operating_point(trust: Trust) -> OperatingPoint | None:
+    """Returns when a model raises an alarm; None where it has no operating point."""
+    if not trust.alarm_classes:
+        return None
+    return OperatingPoint(trust.alarm_classes, trust.alarm_recall, trust.alarm_threshold, trust.alarm_promised)

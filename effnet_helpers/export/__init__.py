@@ -4,7 +4,7 @@ What is handed over takes float32 pixels (batch, height, width, 3) in [0, 255] a
 classes), whatever it computes in between: the scaling is inside. A JSON file beside it says so.
 """
 
-from effnet_helpers.export.contract import Contract, open_classifier
+from effnet_helpers.export.contract import Classifier, Contract, open_classifier
 from effnet_helpers.export.convert import (
     Serve,
     pixel_scaling,

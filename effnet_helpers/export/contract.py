@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from effnet_helpers import models, outputs
+from effnet_helpers import evaluation, models, outputs
 from effnet_helpers.export.runners import FORMATS, runner
 from effnet_helpers.models import ModelCard
+from effnet_helpers.runtime import keras
 
 import numpy as np
 
@@ -27,6 +28,9 @@ class Contract(ModelCard):
         input: Name, dtype and shape of what it takes, with None in the shape where any size will do.
         output: The same of what it gives.
         parity: How its answers compared with Keras' when it was written, and the bound that they kept.
+
+    Where the model knows the centres of its classes, the file gives a second output, "similarity", float32 (batch, 1):
+    1 less the distance of `evaluation.centre_distance`.
     """
 
     NOUN: ClassVar[str] = "the contract of an exported model"
@@ -42,6 +46,21 @@ def contract_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
+@dataclass(frozen=True)
+class Classifier:
+    """A classifier that also says how far pictures lie from its classes: called with pixels, it gives probabilities.
+
+    Attributes:
+        look: From pixels to probabilities, and to the distances of `evaluation.centre_distance`.
+    """
+
+    look: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns the probabilities alone."""
+        return self.look(pixels)[0]
+
+
 def open_classifier(path: str | Path) -> tuple[Callable[[np.ndarray], np.ndarray], ModelCard]:
     """Opens a saved or an exported classifier to predict with.
 
@@ -51,8 +70,8 @@ def open_classifier(path: str | Path) -> tuple[Callable[[np.ndarray], np.ndarray
 
     Returns:
         `(predict, card)`. `predict` takes float32 pixels (images, image_size, image_size, 3) in [0, 255] and returns
-        probabilities (images, classes). `card` says which classes, and how pictures are brought to that size; that of
-        an exported model is a `Contract`.
+        probabilities (images, classes); it is a `Classifier` where the model knows the centres of its classes. `card`
+        says which classes, and how pictures are brought to that size; that of an exported model is a `Contract`.
 
     Raises:
         ValueError: If there is no classifier at the path, or it or the JSON file is missing or damaged, was written by
@@ -62,7 +81,8 @@ def open_classifier(path: str | Path) -> tuple[Callable[[np.ndarray], np.ndarray
     path = Path(path).expanduser()
     if path.suffix == ".keras":
         model, card = models.load(path)
-        return model.predict_on_batch, card
+        centres = card.trust.centre_array() if card.trust else None
+        return model.predict_on_batch if centres is None else Classifier(_looking(model, centres)), card
     served, beside = runner(path), contract_path(path)
     if not beside.is_file():
         raise ValueError(f"Beside an exported model lies its contract. Missing: {beside.name}. Received: {str(path)!r}")
@@ -73,7 +93,17 @@ def open_classifier(path: str | Path) -> tuple[Callable[[np.ndarray], np.ndarray
             f"{beside.name} does not belong to {path.name}: it says {contract.format}, {size} pixels and {classes} "
             f"classes. Received: a model of input {served.input_shape} and output {served.output_shape}"
         )
-    return served, contract
+    return Classifier(served.look) if served.look else served, contract
+
+
+def _looking(model: keras.Model, centres: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    both = models.without_xla(keras.Model(model.input, [model.output, model.get_layer("head_pool").output]))
+
+    def look(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        probabilities, features = both.predict_on_batch(pixels)
+        return probabilities, evaluation.centre_distance(features, centres)
+
+    return look
 
 
 def _has_ending(contract: Contract, path: Path) -> bool:

@@ -40,10 +40,17 @@ CONVERTER_LINES = (
 
 
 def convert_classifier(
-    model: keras.Model, path: Path, format: str, precision: str = "float32", representative: np.ndarray | None = None
+    model: keras.Model,
+    path: Path,
+    format: str,
+    precision: str = "float32",
+    representative: np.ndarray | None = None,
+    centres: np.ndarray | None = None,
 ) -> None:
     """Writes a classifier in one of the `FORMATS`, quietly and without a check. See `export`."""
-    serve = serving_function(serving_copy(model))
+    if centres is not None:
+        model = keras.Model(model.input, [model.output, model.get_layer("head_pool").output], name=model.name)
+    serve = serving_function(serving_copy(model), centres)
     with quiet_converters():
         if format == "litert":
             path.write_bytes(to_litert(serve, precision, representative))
@@ -109,24 +116,31 @@ def pixel_scaling(model: keras.Model) -> tuple[np.ndarray, np.ndarray, list[str]
     return factor.astype("float32"), np.float32(mean), [layer.name for layer in layers]
 
 
-def serving_function(network: keras.Model) -> Serve:
+def serving_function(network: keras.Model, centres: np.ndarray | None = None) -> Serve:
     """Makes one TensorFlow function of a network, with its weights as constants.
 
     Converters are several times quicker with constants than with variables, and no variable is left behind.
 
     Args:
         network: What `serving_copy` returns.
+        centres: Of the classes in feature space, `(classes, channels)`, of a network that gives probabilities and
+            features.
 
     Returns:
-        A `tf.function` from `pixels`, float32 (any number, height, width, 3), to `{"probabilities": …}`.
+        A `tf.function` from `pixels`, float32 (any number, height, width, 3), to `{"probabilities": …}`, and with
+        centres to `"similarity"` too: the cosine of the angle to the nearest of them, (any number, 1).
     """
     variables = network.trainable_variables, network.non_trainable_variables
     weights = [[variable.numpy() for variable in group] for group in variables]
 
     @tf.function(input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.float32, name="pixels")])
     def serve(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        probabilities, _ = network.stateless_call(*weights, pixels, training=False)
-        return {"probabilities": probabilities}
+        answers, _ = network.stateless_call(*weights, pixels, training=False)
+        if centres is None:
+            return {"probabilities": answers}
+        probabilities, features = answers
+        cosines = tf.matmul(tf.math.l2_normalize(features, axis=1), centres, transpose_b=True)
+        return {"probabilities": probabilities, "similarity": tf.reduce_max(cosines, axis=1, keepdims=True)}
 
     return serve
 

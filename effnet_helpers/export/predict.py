@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from effnet_helpers import machine, outputs, preprocessing
+from effnet_helpers import evaluation, machine, outputs, preprocessing
 from effnet_helpers.data import extract_archive, is_archive, list_pictures, scan_file
+from effnet_helpers.export.contract import Classifier
 from effnet_helpers.models import ModelCard
 
 import numpy as np
@@ -28,11 +29,14 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 PLAIN = ("hidden", "other_file")  # what is met in every folder and nobody takes for a picture
 COLUMNS = ("file", "predicted", "probability", "problem")  # of each table, with those of the classes before the last
+MARKS = ("set", "none_of_these", "alarm")  # after the probability, where the model knows when to trust it
+BETWEEN = " | "  # classes of a set
 
 
 def _is_table(path: Path) -> bool:
     *first, last = outputs.csv_header(path) or [""]
-    return (*first[:3], last) == COLUMNS and all(name.startswith("p_") for name in first[3:])
+    rest = itertools.dropwhile(MARKS.__contains__, first[3:])
+    return (*first[:3], last) == COLUMNS and all(name.startswith("p_") for name in rest)
 
 
 PREDICTIONS = outputs.Kind(
@@ -65,11 +69,15 @@ class Summary:
         counts: Pictures of each class, in the order of the model's outputs.
         problems: `(name, why)` of each file that could not be read.
         least_certain: `predicted` and its `probability` where that is lowest, lowest first; the index says which file.
+        none_of_these: Names of files that are marked as none of the classes.
+        alarms: How many pictures raise an alarm; None where the model has no operating point.
     """
 
     counts: dict[str, int]
     problems: tuple[tuple[str, str], ...]
     least_certain: pd.DataFrame
+    none_of_these: tuple[str, ...] = ()
+    alarms: int | None = None
 
 
 def find_pictures(paths: Sequence[str | os.PathLike]) -> Found:
@@ -126,7 +134,10 @@ def predict_files(
     Returns:
         One row a file, in their order: `file`, `predicted` (the most probable class) and its `probability`, `p_<class>`
         for each class (float32), and `problem`. A file that cannot be read has only the first and the last of these;
-        the others are None and NaN.
+        the others are None and NaN. Where the card says when to trust the model, probabilities are calibrated, and
+        after `probability` come `set` (the classes it may be, so that the right one is among them as often as the card
+        promises), `none_of_these` (whether it is marked as none of the classes) and, for a model with an operating
+        point, `alarm`.
 
     Raises:
         ValueError: If there are no paths.
@@ -168,7 +179,7 @@ def predict_to_csv(
     path = _place(path)
     # The file begins with the mark by which Excel knows UTF-8.
     csv_file = {"encoding": "utf-8-sig", "errors": "backslashreplace", "newline": ""}
-    counts, problems = Counter(), []
+    counts, problems, marked, alarms = Counter(), [], [], 0
     doubtful = pd.DataFrame({"predicted": pd.Series(dtype=object), "probability": pd.Series(dtype=np.float32)})
     with outputs.replacing(PREDICTIONS, path) as folder, (folder / path.name).open("w", **csv_file) as file:
         for table in _tables(predict, card, found.files, found.names, batch_size):
@@ -178,9 +189,14 @@ def predict_to_csv(
             counts.update(read["predicted"])
             problems += zip(unread["file"], unread["problem"], strict=True)
             doubtful = pd.concat([doubtful, read[doubtful.columns]]).nsmallest(least_certain, "probability")
+            if card.trust:
+                marked += read["file"][read["none_of_these"].astype(bool)].tolist()
+                alarms += int(read["alarm"].astype(bool).sum()) if "alarm" in read else 0
             if progress:
                 progress(table.index[-1] + 1, len(found.files))
-    return Summary({name: counts[name] for name in card.class_names}, tuple(problems), doubtful)
+    raised = alarms if card.trust and card.trust.alarm_classes else None
+    by_class = {name: counts[name] for name in card.class_names}
+    return Summary(by_class, tuple(problems), doubtful, tuple(marked), raised)
 
 
 def read_pixels(card: ModelCard, path: str | os.PathLike) -> np.ndarray:
@@ -214,18 +230,45 @@ def _tables(
             pictures, problems = zip(*now, strict=True)
             is_read = np.array([picture is not None for picture in pictures])
             probabilities = np.full((len(pictures), len(card.class_names)), np.nan, np.float32)
+            marks = {}
             if is_read.any():
-                probabilities[is_read] = predict(np.float32([picture for picture in pictures if picture is not None]))
+                pixels = np.float32([picture for picture in pictures if picture is not None])
+                probabilities[is_read], marks = _answers(predict, card, pixels)
             best = np.array(card.class_names, object)[probabilities.argmax(axis=1)]
             rows = range(start, start + len(pictures))
             columns = {  # as objects: pandas' own type of text takes no name that is not UTF-8
                 "file": pd.Series(map(str, names[start : start + batch_size]), rows, object),
                 "predicted": pd.Series(np.where(is_read, best, None), rows, object),
                 "probability": probabilities.max(axis=1),
+                **{name: _spread(marks.get(name), is_read, rows) for name in _marks_of(card)},
                 **{f"p_{name}": column for name, column in zip(card.class_names, probabilities.T, strict=True)},
                 "problem": pd.Series(problems, rows, object),
             }
             yield pd.DataFrame(columns, rows)
+
+
+def _marks_of(card: ModelCard) -> tuple[str, ...]:
+    return MARKS[: 3 if card.trust.alarm_classes else 2] if card.trust else ()
+
+
+def _answers(predict: Predict, card: ModelCard, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, Sequence]]:
+    """Probabilities, and what the card lets say about them."""
+    probabilities, distances = predict.look(pixels) if isinstance(predict, Classifier) else (predict(pixels), None)
+    if not card.trust:
+        return probabilities, {}
+    judged = evaluation.apply_trust(card.trust, probabilities, card.class_names, distances=distances)
+    names = np.array([*card.class_names, ""], object)[:-1]
+    sets = [BETWEEN.join(names[inside]) for inside in judged.sets]
+    marks = {"set": sets, "none_of_these": judged.none_of_these.tolist()}
+    return judged.probabilities, marks if judged.alarm is None else marks | {"alarm": judged.alarm.tolist()}
+
+
+def _spread(values: Sequence | None, is_read: np.ndarray, rows: range) -> pd.Series:
+    """A column with a value for each picture that was read, and None for the others."""
+    column = pd.Series([None] * len(rows), rows, object)
+    if values is not None:
+        column[is_read] = np.array([*values, ""], object)[:-1]  # as objects: a plain array would make them texts
+    return column
 
 
 def _try_to_read(card: ModelCard, path: str | os.PathLike) -> tuple[np.ndarray | None, str]:

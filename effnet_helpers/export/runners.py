@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,14 @@ class Runner:
     Attributes:
         input_shape: Of what the file takes, with None where any size will do; `output_shape` likewise.
         answer: The runtime's own call, for one image.
+        look: From images to probabilities and to distances from the nearest class centre; None where the file does not
+            know the centres.
     """
 
     input_shape: tuple[int | None, ...]
     output_shape: tuple[int | None, ...]
     answer: Callable[[np.ndarray], np.ndarray] = field(repr=False)
+    look: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = field(default=None, repr=False)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Classifies images.
@@ -122,8 +125,14 @@ def _open_litert(path: Path, threads: int) -> Runner:
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
     interpreter.allocate_tensors()
     serve = interpreter.get_signature_runner("serving_default")
-    shapes = serve.get_input_details()["pixels"]["shape"], serve.get_output_details()["probabilities"]["shape"]
-    return Runner(*map(_sizes, shapes), lambda image: serve(pixels=image)["probabilities"])
+    given = serve.get_output_details()
+    shapes = serve.get_input_details()["pixels"]["shape"], given["probabilities"]["shape"]
+
+    def answer(image: np.ndarray, *names: str) -> list[np.ndarray]:
+        outputs = serve(pixels=image)
+        return [outputs[name] for name in names]
+
+    return _runner(shapes, given, answer)
 
 
 def _open_onnx(path: Path, threads: int) -> Runner:
@@ -134,20 +143,41 @@ def _open_onnx(path: Path, threads: int) -> Runner:
     # Threads wait in a busy loop within an answer, which is fastest, but leave the cores to others after it.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    ((pixels,), (probabilities,)) = session.get_inputs(), session.get_outputs()
-    shapes = pixels.shape, probabilities.shape
-    return Runner(*map(_sizes, shapes), lambda image: session.run(None, {"pixels": image})[0])
+    (pixels,), given = session.get_inputs(), {output.name: output for output in session.get_outputs()}
+    shapes = pixels.shape, given["probabilities"].shape
+
+    def answer(image: np.ndarray, *names: str) -> list[np.ndarray]:
+        return session.run(names, {"pixels": image})
+
+    return _runner(shapes, given, answer)
 
 
 def _open_saved_model(path: Path, _threads: int) -> Runner:
     loaded = tf.saved_model.load(str(path))
     serve = loaded.signatures["serving_default"]
-    shapes = serve.structured_input_signature[1]["pixels"].shape, serve.structured_outputs["probabilities"].shape
+    given = serve.structured_outputs
+    shapes = serve.structured_input_signature[1]["pixels"].shape, given["probabilities"].shape
 
-    def answer(image: np.ndarray, _alive: object = loaded) -> np.ndarray:  # the signature alone would not keep it
-        return serve(pixels=tf.constant(image))["probabilities"].numpy()
+    def answer(image: np.ndarray, *names: str, _alive: object = loaded) -> list[np.ndarray]:
+        outputs = serve(pixels=tf.constant(image))  # the signature alone would not keep what was loaded
+        return [outputs[name].numpy() for name in names]
 
-    return Runner(*map(_sizes, shapes), answer)
+    return _runner(shapes, given, answer)
+
+
+def _runner(
+    shapes: Iterable[Iterable[Any]], given: Container[str], answer: Callable[..., Sequence[np.ndarray]]
+) -> Runner:
+    """Makes a runner of a call from one image and the names of outputs to these outputs."""
+
+    def look(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        each = [answer(images[i : i + 1], "probabilities", "similarity") for i in range(len(images))]
+        probabilities, similarity = (np.concatenate(part) for part in zip(*each, strict=True))
+        return probabilities, 1 - similarity[:, 0]
+
+    return Runner(
+        *map(_sizes, shapes), lambda image: answer(image, "probabilities")[0], look if "similarity" in given else None
+    )
 
 
 def _sizes(shape: Iterable[Any]) -> tuple[int | None, ...]:

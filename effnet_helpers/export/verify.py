@@ -134,7 +134,8 @@ def export(
     reference = float32_copy(model) if is_mixed else model
     with outputs.replacing(EXPORT, path, contract_path(path)) as folder:
         unproven = folder / path.name
-        convert_classifier(model, unproven, format, precision, representative)
+        centres = card.trust.centre_array() if card.trust else None
+        convert_classifier(model, unproven, format, precision, representative, centres)
         served = runner(unproven)
         parity = compare_probabilities(reference.predict(images, verbose=0), served(images))
         if not (parity.largest_difference <= bound.difference and parity.agreement >= bound.agreement):

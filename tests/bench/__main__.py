@@ -29,11 +29,12 @@ ROWS = (
     "conformal",
     "recipes",
     "tips",
+    "trust",
     "memory",
     "growth",
     "series",
 )
-ON_REQUEST = ("conformal", "recipes", "tips")
+ON_REQUEST = ("conformal", "recipes", "tips", "trust")
 """Rows of which a second measurement tells nothing new: they add to their own table what is missing in it."""
 OUT = ROOT / "notebooks" / "results" / "bench.csv"
 CHART = ROOT / "notebooks" / "figures" / "bench.png"
@@ -43,7 +44,7 @@ FAILED, REFUSED = 1, 2
 
 Rows = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ROW]...", help=f"{', '.join(ROWS)}. All but conformal, recipes and tips if none."),
+    typer.Argument(metavar="[ROW]...", help=f"{', '.join(ROWS)}. All but {', '.join(ON_REQUEST)} if none."),
 ]
 Rounds = Annotated[int, typer.Option(min=1, help="Measurements of each side; their median counts.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Seeds in the rows accuracy and few-labels, minutes each.")]

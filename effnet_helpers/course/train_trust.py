@@ -1,0 +1,117 @@
+"""What `effnet train` learns about when to trust its model, and what its page says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from effnet_helpers import evaluation, models, records
+from effnet_helpers.course.train_settings import Settings
+from effnet_helpers.data import ImageDataset, printable
+from effnet_helpers.models import Trust
+from effnet_helpers.runtime import keras
+
+import numpy as np
+import pandas as pd
+
+ENOUGH = 40  # validation images of each class, from which every second one is kept apart: 20 a class promise 95 %
+NEAR = 100  # training images of each class, whose mean is its centre
+
+
+def keep_apart(dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
+    """Keeps every second validation image of each class apart, where there are enough.
+
+    Args:
+        dataset: All images.
+
+    Returns:
+        The set to train with, and one whose validation images say when to trust the model: the same set where a class
+        has fewer than `ENOUGH` of them.
+    """
+    files = dataset.splits["val"]
+    by_class = [np.flatnonzero(files.labels == label) for label in range(dataset.num_classes)]
+    if min(map(len, by_class)) < ENOUGH:
+        return dataset, dataset
+    halves = [np.sort(np.concatenate([each[start::2] for each in by_class])) for start in (0, 1)]
+    first, second = (replace(dataset, splits={**dataset.splits, "val": files.take(half)}) for half in halves)
+    return first, second
+
+
+def alarm_classes(settings: Settings, dataset: ImageDataset) -> list[str]:
+    """The classes of `--alarm`; a ValueError says so where one is none of the data set's, or all are given."""
+    names = [name.strip() for name in (settings.alarm or "").split(",") if name.strip()]
+    known = list(dataset.class_names)
+    fits = len(names) < len(known) and all(name in known for name in names)
+    records.expect(fits, "--alarm", settings.alarm, f"some of {', '.join(known)}, not all, separated by commas")
+    return names
+
+
+def fit(model: keras.Model, dataset: ImageDataset, apart: ImageDataset, settings: Settings, batch_size: int) -> Trust:
+    """Learns when to trust a trained model.
+
+    Args:
+        model: With a head of `models.add_head`.
+        dataset: What it was trained with; from `keep_apart`, as is the next.
+        apart: Whose validation images are learned from.
+        settings: Of the training.
+        batch_size: Images at a time.
+    """
+    both = models.without_xla(keras.Model(model.input, [model.output, model.get_layer("head_pool").output]))
+    near = dataset.with_fewer(NEAR)
+    probabilities, features = both.predict(apart.batches("val", batch_size), verbose=0)
+    return evaluation.fit_trust(
+        probabilities,
+        apart.labels("val"),
+        dataset.class_names,
+        features=features,
+        train_features=both.predict(near.batches("train", batch_size), verbose=0)[1],
+        train_labels=near.labels("train"),
+        alarm_classes=alarm_classes(settings, dataset),
+        alarm_recall=settings.alarm_recall,
+        kept_apart=apart is not dataset,
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was learned about when to trust a model, measured on test images.
+
+    Attributes:
+        sentences: Of it.
+        coverage: A row for all classes together and for each: `evaluation.set_coverage`.
+        reliability: Before and after the temperature: `evaluation.reliability_table`.
+    """
+
+    sentences: list[str]
+    coverage: pd.DataFrame
+    reliability: dict[str, pd.DataFrame]
+
+
+def measure(trust: Trust, test: evaluation.Report, class_names: Sequence[str]) -> Measured:
+    """Measures on test images what was learned from others.
+
+    Args:
+        trust: What was learned.
+        test: The model's answers on the test split.
+        class_names: As the data set has them.
+    """
+    judged = evaluation.apply_trust(trust, test.probabilities, class_names)
+    answers = {"as it is": test.probabilities, f"temperature {trust.temperature:.2f}": judged.probabilities}
+    before, after = (evaluation.calibration_error(each, test.labels) for each in answers.values())
+    table = evaluation.set_coverage(judged.sets, test.labels, [printable(name) for name in class_names])
+    source = "which chose nothing else" if trust.kept_apart else "which also chose between weights, since they are few"
+    every = table.iloc[0]
+    sentences = [
+        f"Learned from {trust.images:,} validation images, {source}; measured on test images.",
+        f"Confidence and accuracy lie {before} apart, with the temperature of {trust.temperature:.2f} {after}.",
+        f"Of sets that are to hold the right class in {trust.coverage:.0%} of cases, {every['coverage']:.1%} do (95 % "
+        f"interval {every['low']:.1%}–{every['high']:.1%}), with {every['mean_size']:.2f} classes in one.",
+        f"effnet predict marks pictures that may be none of the classes; by mistake about {trust.false_marks:.0%}.",
+    ]
+    if point := evaluation.operating_point(trust):
+        counted = evaluation.count_alarms(point, judged.probabilities, test.labels, class_names)
+        promise = "" if point.promised else ", which so few images cannot promise"
+        wanted = ", ".join(map(printable, point.classes))
+        sentences.append(f"An alarm is to find {point.recall:.0%} of {wanted}{promise}: {counted}.")
+    reliability = {name: evaluation.reliability_table(each, test.labels) for name, each in answers.items()}
+    return Measured(sentences, table, reliability)
