@@ -58,7 +58,7 @@ def reliability_table(probabilities: np.ndarray, labels: np.ndarray, bins: int =
         ValueError: If there are no images, the shapes disagree or rows are no probabilities.
 
     Example:
-        >>> evaluation.reliability_table([[0.96, 0.04], [0.7, 0.3], [0.74, 0.26]], [0, 1, 0])[
+        >>> evaluation.reliability_table([[0.96, 0.04], [0.73, 0.27], [0.71, 0.29]], [0, 1, 0])[
         ...     ["images", "confidence", "accuracy"]
         ... ].values.tolist()
         [[2.0, 0.72, 0.5], [1.0, 0.96, 1.0]]
