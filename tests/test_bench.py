@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 import tiny
 from bench import __main__ as command
-from bench import few_labels, lab, memory, peers, recipe_runs, recipes, series, summary, tips
+from bench import conformal, few_labels, lab, memory, peers, recipe_runs, recipes, series, summary, tips
 from bench.fine_tune import Reached
 from bench.harness import (
     COLUMNS,
@@ -421,6 +421,36 @@ def test_both_sides_augment_with_the_same_strengths():
     assert shifts["height_factor"] == shifts["width_factor"] == ours["translation"]
     assert (flip.get_config()["mode"], ours["flip"]) == ("horizontal_and_vertical", "both")
     assert np.max(contrast.get_config()["factor"]) == ours["contrast"]  # Keras 3.15 leaves out the lower half
+
+
+# sets that keep a promise
+
+
+def test_a_set_without_any_class_holds_the_most_probable_one_and_is_counted():
+    probabilities = np.array([[0.9, 0.1], [0.55, 0.45], [0.5, 0.5], [0.2, 0.8]])
+    found = conformal.score(probabilities, np.array([0, 1, 0, 1]), np.array([0.6, 0.6]))
+    assert (found["coverage"], found["nominal"], found["defective"]) == (0.75, 1.0, 0.5)
+    assert (found["labels_a_set"], found["empty_sets"], found["would_be_empty"]) == (1.0, 0.0, 0.5)
+
+
+@pytest.mark.parametrize("scored_on", ["val", "test"])
+def test_images_to_learn_from_to_set_thresholds_by_and_to_score_are_apart(scored_on):
+    images = data.load("textile", image_size=32, limit_per_class=60)
+    to_learn, scored = conformal.draw(images, 0, {"nominal": 2, "local": 1, "global": 1}, scored_on)
+    parts = [to_learn.splits["train"], to_learn.splits["test"], scored.splits["test"]]
+    assert [np.bincount(part.labels).tolist() for part in parts] == [[2, 2]] * 3
+    assert len(set().union(*(part.digests for part in parts))) == 12
+    assert set(parts[2].names) <= set(images.splits[scored_on].names)
+
+
+def test_committed_sets_are_of_all_draws_each_once_beside_the_published_ones():
+    table = evaluation.measured("conformal")
+    assert not table.duplicated(["source", "method", "draw", "thresholds", "scored_on"]).any()
+    ours = table[table["source"] == "ours"]
+    by_split = ours.groupby("scored_on")["draw"].unique()
+    assert {*by_split["val"]} == {*conformal.DEVELOPED_ON} and {*by_split["test"]} == {*conformal.MEASURED_ON}
+    published = table[table["source"] != "ours"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(published[conformal.COLUMNS], conformal.published(), check_dtype=False)
 
 
 def test_the_committed_curve_is_the_one_that_was_scored():

@@ -46,6 +46,10 @@ RUNS = pd.DataFrame(
     ],
     columns=["set", "candidate", "test"],
 )
+CHANGED = pd.DataFrame(
+    [("head", "", 0, 0.9, 0.95), ("head", "blur", 0.5, 0.8, 0.81), ("head", "blur", 1, 0.4, 0.5)],
+    columns=["model", "change", "strength", "accuracy", "coverage"],
+)
 BEFORE, AFTER = np.zeros((8, 8)), np.eye(8) * np.arange(8)
 
 FIGURES = {
@@ -54,6 +58,13 @@ FIGURES = {
             [NOISE, NOISE[:100]], ["cat", "cup"], [[("tabby", 0.875), ("lynx", 0.1)], [("espresso", 0.94)]]
         ),
         ["cat: tabby 0.88, lynx 0.10", "cup: espresso 0.94"],
+    ),
+    "robustness": (
+        lambda: plotting.robustness(CHANGED, promised=0.9),
+        [
+            "blur, accuracy of head: 0.90, 0.80, 0.40; blur, coverage of head: 0.95, 0.81, 0.50",
+            "Promised coverage 0.90",
+        ],
     ),
     "image_grid": (
         lambda: plotting.image_grid([NOISE] * 7, ["true a\nsaid b"] * 7, heading="Mistakes"),
@@ -278,6 +289,7 @@ def test_a_figure_without_alternative_text_is_refused_and_closed(alt):
         (lambda: plotting.block_diagram(channels=144), "sizes of the block: .*expanded above channels"),
         (lambda: plotting.growth(GROWTH[:3]), "variant: expected two values or more"),
         (lambda: plotting.serving(SERVED.assign(megabytes=0.0)), "rows above 0"),
+        (lambda: plotting.robustness(CHANGED[CHANGED["change"] != ""]), "each with images as they are"),
     ],
 )
 def test_bad_input_is_named_and_leaves_no_figure(draw, message):

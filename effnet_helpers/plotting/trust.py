@@ -66,7 +66,7 @@ def robustness(table: pd.DataFrame, promised: float | None = None) -> None:
     complete = bool(changes) and set(as_it_is.index) == set(known) and 0 < len(known) <= len(SERIES)
     received = f"{len(known)} models, {len(changes)} changes"
     records.expect(complete, "table", received, "1 to 6 models, each with images as they are, and a change")
-    size = 1.0 + 1.75 * len(changes), 4.3
+    size = float(np.clip(1.0 + 1.75 * len(changes), 4.5, 9)), 4.3
     fig, axes = plt.subplots(2, len(changes), figsize=size, sharex="col", sharey=True, squeeze=False)
     sentences = []
     for column, change in enumerate(changes):
@@ -86,10 +86,9 @@ def robustness(table: pd.DataFrame, promised: float | None = None) -> None:
         ax.grid(axis="y")
     if promised is not None:
         for ax in axes[1]:
-            ax.axhline(promised, color="black", ls="--", lw=1.2)
-        axes[1, 0].annotate("promised", (0, promised), (2, 3), textcoords="offset points", fontsize=9.5)
+            ax.axhline(promised, color="black", ls="--", lw=1.2, label="promised")
     for ax, what in zip(axes[:, 0], ("accuracy", "coverage of sets"), strict=True):
         ax.set_ylabel(what)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=len(known))
+    fig.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside upper left", ncols=1 + len(known))
     ending = "." if promised is None else f". Promised coverage {promised:.2f}."
     style.show(fig, "From images as they are to ever stronger changes. " + "; ".join(sentences) + ending)

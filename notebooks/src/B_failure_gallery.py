@@ -252,12 +252,12 @@ print(f"{names[tagged_class]} recognised with the corner covered: {still.mean():
 #
 # | symptom | look first at |
 # |---|---|
-# | the same answer to everything | scaling of pixels (1) |
-# | validation gets worse while training goes well | live batch normalization (2), overfitting (notebook 04) |
-# | too good to be true | twins in two splits (3), a background that gives the class away (7) |
-# | never as good again as reported | chosen by the test (4) |
-# | worse in production than offline | resizing (5), scaling (1), a changed camera (notebook 08) |
-# | far below guessing | order of the class names (6) |
+# | the same answer to everything | scaling of pixels |
+# | validation gets worse while training goes well | live batch normalization, overfitting (notebook 04) |
+# | too good to be true | twins in two splits, a background that gives the class away |
+# | never as good again as reported | chosen by the test |
+# | worse in production than offline | resizing, scaling, a changed camera (notebook 08) |
+# | far below guessing | order of the class names |
 # | a loss above log K | notebook 05 |
 #
 # **The surprise:** two of the seven get labels right that were drawn by lot. A high figure alone proves nothing.

@@ -51,31 +51,17 @@ COLUMNS = [
 ]
 
 
-def thresholds(probabilities: np.ndarray, labels: np.ndarray, by_class: bool, promise: float = PROMISE) -> np.ndarray:
-    """The lowest probability with which a class enters a set, for each class."""
-    own = probabilities[np.arange(len(labels)), labels]
-    groups = [own[labels == label] if by_class else own for label in range(probabilities.shape[1])]
-    lowest = []
-    for values in groups:
-        allowed = int(np.floor((1 - promise) * (len(values) + 1)))  # of the own class's probabilities, to lie below
-        lowest.append(np.sort(values)[allowed - 1] if allowed else 0.0)
-    return np.array(lowest)
-
-
 def score(probabilities: np.ndarray, labels: np.ndarray, lowest: np.ndarray) -> dict[str, float]:
     """Coverage and size of the sets; one without any class gets the most probable, as in the published benchmark."""
-    sets = probabilities >= lowest
-    would_be_empty = float(np.mean(~sets.any(axis=1)))
-    most_probable = probabilities.argmax(axis=1)
-    sets[np.arange(len(sets)), most_probable] |= ~sets.any(axis=1)
-    covered = sets[np.arange(len(labels)), labels]
+    sets = evaluation.prediction_sets(probabilities, lowest)
+    table = evaluation.set_coverage(sets, labels, CLASS_NAMES).set_index("class")
     return {
-        "coverage": covered.mean(),
-        **{name: covered[labels == label].mean() for label, name in enumerate(CLASS_NAMES)},
-        "labels_a_set": sets.sum(axis=1).mean(),
+        "coverage": table.loc["all", "coverage"],
+        **{name: table.loc[name, "coverage"] for name in CLASS_NAMES},
+        "labels_a_set": table.loc["all", "mean_size"],
         "empty_sets": float(np.mean(~sets.any(axis=1))),
-        "would_be_empty": would_be_empty,
-        "accuracy": float(np.mean(most_probable == labels)),
+        "would_be_empty": float(np.mean((probabilities < lowest).all(axis=1))),
+        "accuracy": float(np.mean(probabilities.argmax(axis=1) == labels)),
     }
 
 
@@ -103,33 +89,36 @@ def draw(images: ImageDataset, seed: int, shares: dict[str, int], scored_on: str
     return tuple(nominal_or_not(each) for each in drawn)
 
 
-def _by_region(backbone: keras.Model, to_learn: ImageDataset, scored: ImageDataset, seed: int) -> list[np.ndarray]:
-    prefix, _ = models.split_at_block(backbone, TO_BLOCK)
-    model = training.add_region_head(prefix, len(CLASS_NAMES))
-    training.fit_region_head(model, to_learn, tries=STARTS, seed=seed)
-    return [model.predict(each.batches("test", 32), verbose=0) for each in (to_learn, scored)]
+class Networks:
+    """What is built, and traced, once for all draws: a region head on earlier features, the last layer averaged."""
+
+    def __init__(self, image_size: int) -> None:
+        backbone = models.build_backbone(VARIANT, image_size=image_size)
+        prefix, _ = models.split_at_block(backbone, TO_BLOCK)
+        self.model = training.add_region_head(prefix, len(CLASS_NAMES))  # each training overwrites its head
+        self.pooled = keras.Model(backbone.input, keras.layers.GlobalAveragePooling2D()(backbone.output))
+
+    def by_region(self, to_learn: ImageDataset, scored: ImageDataset, seed: int) -> list[np.ndarray]:
+        """The method of lesson 07."""
+        training.fit_region_head(self.model, to_learn, tries=STARTS, seed=seed)
+        return [self.model.predict(each.batches("test", 25), verbose=0) for each in (to_learn, scored)]
+
+    def averaged(self, to_learn: ImageDataset, scored: ImageDataset, seed: int) -> list[np.ndarray]:
+        """The last layer's features, averaged over the image: what a network gives that is used as it comes."""
+        train, first = training.extract_features(self.pooled, to_learn, ("train", "test")).values()
+        second = training.extract_features(self.pooled, scored, ("test",))["test"]
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.001, max_iter=1000))
+        classifier.fit(np.float32(train.values), train.labels)
+        return [classifier.predict_proba(np.float32(part.values)) for part in (first, second)]
 
 
-def _averaged(backbone: keras.Model, to_learn: ImageDataset, scored: ImageDataset, seed: int) -> list[np.ndarray]:
-    """The last layer's features, averaged over the image: what a network gives that is used as it comes."""
-    pooled = keras.Model(backbone.input, keras.layers.GlobalAveragePooling2D()(backbone.output))
-    train, first = training.extract_features(pooled, to_learn, ("train", "test")).values()
-    second = training.extract_features(pooled, scored, ("test",))["test"]
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.001, max_iter=1000))
-    classifier.fit(np.float32(train.values), train.labels)
-    return [classifier.predict_proba(np.float32(part.values)) for part in (first, second)]
-
-
-METHODS = {"region head": _by_region, "averaged features": _averaged}
-
-
-def _measure(backbone: keras.Model, images: ImageDataset, seed: int, shares: dict, scored_on: str) -> Iterator[dict]:
+def _measure(networks: Networks, images: ImageDataset, seed: int, shares: dict, scored_on: str) -> Iterator[dict]:
     to_learn, scored = draw(images, seed, shares, scored_on)
-    for name, method in METHODS.items():
+    for name, method in {"region head": networks.by_region, "averaged features": networks.averaged}.items():
         runtime.set_seed(seed)
-        first, second = method(backbone, to_learn, scored, seed)
+        first, second = method(to_learn, scored, seed)
         for kind in (OVER_ALL, BY_CLASS):
-            lowest = thresholds(first, to_learn.labels("test"), kind == BY_CLASS)
+            lowest = evaluation.conformal_thresholds(first, to_learn.labels("test"), PROMISE, kind == BY_CLASS)
             where = {"source": "ours", "method": name, "scored_on": scored_on, "draw": seed, "thresholds": kind}
             yield where | score(second, scored.labels("test"), lowest)
 
@@ -155,7 +144,7 @@ def interval(values: pd.Series) -> tuple[float, float]:
 
 def _run(settings: Settings) -> Iterator[Line]:
     images = textile(settings, **({} if settings.tiny else {"limit_per_class": None}))
-    backbone = models.build_backbone(VARIANT, image_size=images.image_size)
+    networks = Networks(images.image_size)
     shares = {name: count // 25 for name, count in SHARES.items()} if settings.tiny else SHARES
     out = settings.folder / OUT.name if settings.tiny else OUT
     table = pd.read_csv(out)[COLUMNS] if out.exists() else published()
@@ -165,12 +154,10 @@ def _run(settings: Settings) -> Iterator[Line]:
         for seed, scored_on in (runs[:1] + runs[-1:]) if settings.tiny else runs:
             if (seed, scored_on) in done:
                 continue
-            rows = pd.DataFrame(_measure(backbone, images, seed, shares, scored_on), columns=COLUMNS).round(4)
+            rows = pd.DataFrame(_measure(networks, images, seed, shares, scored_on), columns=COLUMNS).round(4)
             print(rows.drop(columns="source").to_string(index=False, header=False), flush=True)
             table = pd.concat([table.astype(object), rows], ignore_index=True)
             table.to_csv(out, index=False)
-            keras.utils.clear_session()
-            backbone = models.build_backbone(VARIANT, image_size=images.image_size)
     ours = table.query(
         f"source == 'ours' and scored_on == 'test' and method == 'region head' and thresholds == '{BY_CLASS}'"
     )
