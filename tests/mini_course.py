@@ -10,7 +10,7 @@ from typing import Optional
 # %% [markdown]
 # # First
 # ## What you will learn
-# See [the second](02_second.ipynb).
+# See [the second](02_second.ipynb), and [exercises](exercises/01_first.ipynb).
 
 # %% tags=["parameters"]
 epochs: int = 3  # passes over the data

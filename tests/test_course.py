@@ -196,6 +196,7 @@ def test_pages_load_nothing_from_elsewhere_and_keep_alternative_texts(failed_run
     first, second, index = pages
     assert [image["alt"] for image in first.find_all("img")] == ['A "red" dot']
     assert first.find("a", href="02_second.html")
+    assert first.find("a", href="../../notebooks/exercises/01_first.ipynb")
     assert "before" in second.text
     assert [link["href"] for link in index.table.find_all("a")] == ["01_first.html", "02_second.html"]
     assert "accuracy 0.5" in index.table.text

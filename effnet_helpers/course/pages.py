@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +19,17 @@ TEMPLATES = PackageLoader("effnet_helpers.course")
 
 
 def write_page(outcome: Outcome, folder: Path, notebooks_dir: Path) -> None:
-    """Writes an executed notebook as an HTML page; relative links to pictures in it start from `notebooks_dir`."""
+    """Writes an executed notebook as an HTML page; relative links in it start from `notebooks_dir`.
+
+    Those to other lessons lead to their pages of the same run.
+    """
     exporter = HTMLExporter(extra_loaders=[TEMPLATES], template_file="offline.html.j2", embed_images=True)
     resources = {"metadata": {"name": outcome.notebook, "path": str(notebooks_dir)}}
     cells = [cell for cell in outcome.executed.cells if not is_opening(cell)]  # badges come from the network
     page, _ = exporter.from_notebook_node(NotebookNode(outcome.executed, cells=cells), resources=resources)
     page = re.sub(r'href="(\d\d_\w+)\.ipynb(["#])', r'href="\1.html\2', page)
+    there = Path(os.path.relpath(notebooks_dir, folder)).as_posix()
+    page = re.sub(r'href="(exercises|\.\.)/', rf'href="{there}/\1/', page)
     (folder / f"{outcome.notebook}.html").write_text(page, encoding="utf-8")
 
 
