@@ -319,20 +319,20 @@ exercises.check("04.5", epoch_to_keep)
 # %% [markdown]
 # And in a real training? This head learns from few images, so that it soon overfits.
 
+
 # %%
-(x, y), (val_x, val_y) = (
-    (
-        np.concatenate([extractor.predict_on_batch(pixels) for pixels, _ in images.batches(split, 24)]),
-        images.labels(split),
-    )
-    for split in ("train", "val")
-)
+def arrays(split):
+    pooled = [extractor.predict_on_batch(pixels) for pixels, _ in images.batches(split, 24)]
+    return np.concatenate(pooled), images.labels(split)
+
+
+train, val = arrays("train"), arrays("val")
 
 # %%
 layers = [keras.layers.BatchNormalization(momentum=0.9), keras.layers.Dense(3, activation="softmax")]
 head = keras.Sequential(layers)
 head.compile(keras.optimizers.Adam(0.005), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-history = head.fit(x, y, validation_data=(val_x, val_y), epochs=20, batch_size=24, verbose=0).history
+history = head.fit(*train, validation_data=val, epochs=20, batch_size=24, verbose=0).history
 plotting.learning_curves({"head": history}, num_classes=3)
 print(f"your function would keep epoch {epoch_to_keep(history)} of {len(history['loss'])}")
 
@@ -360,12 +360,14 @@ verdict = ...  # one of the three sentences, in quotation marks
 images_needed = ...  # a whole number
 ### BEGIN SOLUTION
 verdict = "cannot tell"
-images_needed = 200
-while (
-    evaluation.accuracy_interval(round(0.86 * images_needed), images_needed)[1]
-    >= (evaluation.accuracy_interval(round(0.89 * images_needed), images_needed)[0])
-):
-    images_needed += 100
+
+
+def apart(total):
+    upper_end_of_a = evaluation.accuracy_interval(round(0.86 * total), total)[1]
+    return upper_end_of_a < evaluation.accuracy_interval(round(0.89 * total), total)[0]
+
+
+images_needed = next(total for total in range(200, 10_000, 100) if apart(total))
 ### END SOLUTION
 
 # %% tags=["wrong", "believed"]
