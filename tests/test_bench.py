@@ -294,6 +294,32 @@ def test_make_bench_runs_the_command():
     assert recipe.strip() == "@PYTHONPATH=tests $(BIN)/python -m bench $(ROW) $(ARGS)"
 
 
+# when to trust an answer
+
+
+def test_scores_and_planted_labels_are_told_apart_on_features():
+    from bench import trust
+
+    def parts(first, classes):
+        random, found = np.random.default_rng(first), {}
+        for split, images in (("train", 30), ("val", 15), ("test", 15)):
+            labels = np.repeat(np.arange(classes), images)
+            directions = np.eye(24)[first + labels]
+            found[split] = (random.normal(2 * directions, 0.2).astype(np.float32), labels)
+        return found
+
+    sets = {"few": parts(0, 3), "many": parts(8, 6)}
+    rows = pd.DataFrame(trust.belonging(sets, 2))
+    assert rows.groupby(["set", "foreign"])["draw"].nunique().to_dict() == {
+        ("few", "many"): 1, ("few", "classes left out"): 3, ("many", "few"): 1, ("many", "classes left out"): 2,
+    }  # fmt: skip
+    assert rows.query("score == @trust.BOTH")["marked"].min() == 1
+    assert rows["false_marks"].mean() < 0.2
+    table = pd.DataFrame(trust.wrong_labels(sets, 1))
+    assert table["recall"].min() > 0.8
+    assert table["planted"].tolist() == [9, 18]
+
+
 # recipes on pictures unlike each other
 
 

@@ -324,3 +324,22 @@ def test_a_reliability_diagram_says_its_numbers():
     assert f"as it is: {first['confidence']:.2f} → {first['accuracy']:.2f} of {first['images']:.0f}" in said
     with pytest.raises(ValueError, match="number of tables: expected 1 to 3"):
         plotting.reliability_diagram({})
+
+
+# what was measured
+
+
+def test_what_the_package_says_of_its_measurements_is_in_the_tables():
+    table = evaluation.measured("belonging")
+    foreign = table[table["foreign"] != "classes left out"].groupby("score")[["marked", "false_marks"]].mean()
+    assert foreign.loc["centre or entropy", "marked"] > 0.99
+    assert foreign.loc[["confidence", "entropy", "energy"], "marked"].max() < 0.37
+    assert foreign["false_marks"].max() < 0.06
+    near = table[table["foreign"] == "classes left out"].groupby(["set", "score"])["marked"].mean()
+    assert near["flowers", "entropy"] > near["flowers", "centre"]
+    assert near["textile", "centre"] > near["textile", "entropy"]
+    assert near.max() < 0.4, "seldom found"
+    labels = evaluation.measured("wrong_labels").groupby("set")[["accuracy", "precision", "recall"]].mean().round(2)
+    said = {"flowers": [0.94, 0.81, 0.76], "pollen": [0.83, 0.29, 0.79], "textile": [0.72, 0.14, 0.80]}
+    for name, figures in said.items():
+        assert labels.loc[name].tolist() == pytest.approx(figures, abs=0.011)

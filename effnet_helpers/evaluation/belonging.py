@@ -1,9 +1,9 @@
 """Whether a picture is any of the classes at all: softmax always names one, so something else has to be asked.
 
 Two scores, since two kinds of picture are none of the classes. What looks like nothing the network was shown lies far
-from every class in feature space, however sure the softmax is: the distance marks nearly all of it, the softmax a third.
-What is much like the classes and yet none of them lies among them, and is seldom found: the doubt of the softmax marks
-more left-out flowers, the distance more textile. `evaluation.measured("belonging")` has the figures, on frozen features.
+from every class in feature space, however sure the softmax is: the distance marks nearly all of it, the softmax a
+third. What is much like the classes lies among them and is seldom found: the doubt of the softmax marks more left-out
+flowers, the distance more textile. `evaluation.measured("belonging")` has the figures, on frozen features.
 """
 
 from __future__ import annotations

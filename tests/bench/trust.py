@@ -3,6 +3,8 @@
 On frozen features of Lite0 under a logistic head, on the sets of `recipes.SETS`: pictures of other sets, and classes
 left out of training. Thresholds let 5 % of the validation images be marked; nothing is chosen on test images. Of the
 scores in belonging.csv the package has the last one, `BOTH`: each of its two parts with half of the allowance.
+The tables of November 2026 were made with 68 copies among the flowers, a copied class among the pollen, and textile at
+224 pixels.
 """
 
 from __future__ import annotations
