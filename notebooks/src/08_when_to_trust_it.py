@@ -213,7 +213,8 @@ by_method = runs.groupby([runs["source"].eq("ours").map({True: "ours", False: "p
 by_method[columns].mean().assign(draws=by_method.size()).round(3)
 
 # %% [markdown]
-# (nominal and defective: the share of such images whose set holds the right answer.) A weak model keeps its promise
+# (nominal and defective: the share of such images whose set holds the right answer. One draw has fifty of each, so the
+# 0.84 of B0 is not evidence of a promise broken.) A weak model keeps its promise
 # with larger sets. A strong one promises less than it keeps, since a set cannot be smaller than one class.
 #
 # ## A second model, on the same images
@@ -325,7 +326,7 @@ for name, score in {"distance": far, "doubt": unsure}.items():
 
 # %% [markdown]
 # So "none of the classes" means *far from everything seen*, in these features. On the default images that catches
-# photographs, and hardly a flaw that is new: a weave with a small flaw still looks like a weave, most of all after
+# photographs, and few flaws that are new: a weave with a small flaw still looks like a weave, most of all after
 # averaging. Which score notices more hangs on the pictures, so `effnet predict` marks by both. Nobody should promise
 # more than a test like this one shows.
 #
@@ -389,19 +390,23 @@ plotting.robustness(robustness, promised=coverage)
 random, given = np.random.default_rng(seed), labels["train"].copy()
 planted = random.choice(len(given), max(1, len(given) // 20), replace=False)
 given[planted] = (given[planted] + random.integers(1, len(names), len(planted))) % len(names)
-out_of_fold = evaluation.out_of_fold_probabilities(features["train"].values, given, strength=0.001, seed=seed)
-suspects = evaluation.suspected_labels(out_of_fold, given, names)
+folds = min(5, int(np.bincount(given, minlength=len(names)).min()))
+print(f"{len(planted)} of {len(given)} labels replaced; {folds} parts")
 
 # %%
-is_planted = suspects["index"].isin(planted)
-for count in (len(planted), len(suspects)):
-    hits = int(is_planted[:count].sum())
-    shares = f"precision {hits / max(1, count):.0%}, recall {hits / len(planted):.0%}"
-    print(f"the first {count} suspects: {hits} of {len(planted)} planted ({shares})")
-surest = [*suspects.head(5).itertuples()]
-titles = [f"labelled {row.label}\nlooks like {row.suggested}" for row in surest]
-pictures = [images.image("train", int(row.index)) for row in surest]
-plotting.image_grid(pictures, titles, columns=5, heading="Suspected labels, surest first")
+if folds > 1:
+    unseen = evaluation.out_of_fold_probabilities(features["train"].values, given, folds, strength=0.001, seed=seed)
+    suspects = evaluation.suspected_labels(unseen, given, names)
+    is_planted = suspects["index"].isin(planted)
+    for count in (len(planted), len(suspects)):
+        hits = int(is_planted[:count].sum())
+        shares = f"precision {hits / max(1, count):.0%}, recall {hits / len(planted):.0%}"
+        print(f"the first {count} suspects: {hits} of {len(planted)} planted ({shares})")
+    surest = [*suspects.head(5).itertuples()]
+    titles = [f"labelled {row.label}\nlooks like {row.suggested}" for row in surest]
+    pictures = [images.image("train", int(row.index)) for row in surest]
+    if pictures:
+        plotting.image_grid(pictures, titles, columns=5, heading="Suspected labels, surest first")
 
 # %% [markdown]
 # By chance one suspect in twenty would be planted. The list is as good as the model: where it errs often, it suspects
@@ -418,7 +423,8 @@ plotting.image_grid(pictures, titles, columns=5, heading="Suspected labels, sure
 
 # %%
 looked_at = names.index("local") if "local" in names else 0
-sure = np.argsort(-calibrated["test"][:, looked_at] * (labels["test"] == looked_at), kind="stable")[:3]
+sure = np.argsort(-calibrated["test"][:, looked_at] * (labels["test"] == looked_at), kind="stable")
+sure = sure[: min(3, (labels["test"] == looked_at).sum())]
 pictures = np.stack([images.image("test", int(i)) for i in sure]).astype("float32")
 grad_cam = evaluation.grad_cam(model, pictures, looked_at)
 occlusion = evaluation.occlusion_map(model, pictures, looked_at, patch=image_size // 8, stride=image_size // 8)
