@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import json
 import subprocess
 import sys
 import tomllib
@@ -16,13 +17,15 @@ import lesson_rules as rules
 import mini_course
 import nbformat
 import pytest
+import test_hosts
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 from typer.testing import CliRunner
 
 SET_UP = ROOT / "notebooks" / "src" / "set_up.py"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-COLAB = {"tensorflow": "2.20.0", "keras": "3.13.2", "numpy": "2.1.3", "protobuf": "5.29.6"}
+COLAB = {name: version for name, version in test_hosts.COLAB.items() if name != "ipykernel"}
 ADDRESS = "https://github.com/ada/course"
 
 
@@ -100,6 +103,35 @@ def test_every_lesson_begins_with_it_before_its_imports(source):
     code = [cell for cell in cells if cell.cell_type == "code"]
     assert [opening.SETUP_TAG in cell.metadata.get("tags", []) for cell in code[:2]] == [True, False]
     assert sum(map(opening.is_opening, cells)) == 1 + bool(opening.repository(ROOT))
+
+
+def test_colab_s_versions_are_the_same_wherever_they_stand():
+    readme, workflow = (ROOT / "README.md", ROOT / ".github" / "workflows" / "hosts.yml")
+    for path in (readme, workflow):
+        text = path.read_text(encoding="utf-8").lower()
+        assert [name for name, version in COLAB.items() if f"{name} {version}" not in text] == [], path.name
+    needs = {each.name: each for each in map(Requirement, PROJECT["dependencies"])}
+    assert all(version in needs[name].specifier for name, version in test_hosts.COLAB.items() if name in needs)
+
+
+def test_other_systems_run_the_unit_tests_and_the_first_lesson_without_make():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "hosts.yml").read_text(encoding="utf-8"))["jobs"]
+    assert {system.partition("-")[0] for system in jobs["systems"]["strategy"]["matrix"]["system"]} == {
+        "ubuntu",
+        "macos",
+        "windows",
+    }
+    commands = "\n".join(step.get("run", "") for step in jobs["systems"]["steps"])
+    assert "effnet run 01" in commands
+    assert 'pytest -n 2 --dist worksteal -m "not notebooks and not release"' in commands
+    assert "make" not in commands
+    assert any("tests/test_hosts.py" in step.get("run", "") for step in jobs["colab"]["steps"])
+
+
+def test_a_dev_container_has_a_python_that_the_course_runs_on():
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    assert container["image"].rpartition(":")[2] in Requirement(f"x{PROJECT['requires-python']}").specifier
+    assert container["postCreateCommand"] == "make env"
 
 
 # badges
