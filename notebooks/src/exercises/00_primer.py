@@ -86,7 +86,9 @@ shifted = {(i, j): grey[i : i + 318, j : j + 438] for i in range(3) for j in ran
 if blur is not ... and detail is not ...:
     soft, fine = (sum(kernel[at] * picture for at, picture in shifted.items()) for kernel in (blur, detail))
     pictures = [np.stack([picture] * 3, axis=-1) for picture in (soft, 255 - 4 * np.abs(fine).clip(0, 63))]
-    plotting.image_grid(pictures, ["blurred", "detail: the darker, the more"], columns=2, widest=4)
+    plotting.image_grid(
+        pictures, ["blurred", "detail: the darker, the more"], columns=2, heading="Two kernels", widest=4
+    )
 
 # %% [markdown]
 # ## 00.3 · One step, by hand
