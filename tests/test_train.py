@@ -1,6 +1,7 @@
 """`effnet train`: one command to a model and a page; refused in a sentence, resumed after any interruption."""
 
 import base64
+import functools
 import io
 import os
 import re
@@ -52,8 +53,9 @@ SETTINGS = replace(SETTINGS, alarm="dark,any")
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny_network(short_network):
-    """The command on a network that trains in seconds."""
+    """The command on a network, and for a number of epochs, that take seconds."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "fit_head", functools.partial(training.fit_head, epochs=4))
         patch.setattr(models, "build_backbone", lambda variant, image_size: tiny_backbone(image_size))
         yield
 
@@ -198,7 +200,7 @@ def test_what_was_interrupted_between_phases_ends_as_if_it_had_not_been(trained,
     train(*arguments, resume=True)
     assert asked == [0, 1, 0, 1]
     assert "further models" not in page.read_text(encoding="utf-8")
-    assert "37.5% of 8 right" in said.getvalue().splitlines()[-1]
+    assert "37.5 % of 8 right" in said.getvalue().splitlines()[-1]
     assert [path.name for path in (tmp_path / "shells.training").iterdir()] == ["thesis.txt"]
     ours, theirs = (models.load(folder / "shells.keras")[0].get_weights() for folder in (tmp_path, trained[0]))
     for one, other in zip(ours, theirs, strict=True):
@@ -234,13 +236,14 @@ def check_resumed_in_a_fold(uninterrupted, settings, out, monkeypatch):
 
 
 TO_BE_KILLED = """
-import dataclasses, os, signal, sys
-from effnet_helpers import models
+import dataclasses, functools, os, signal, sys
+from effnet_helpers import models, training
 from effnet_helpers.course.cli import app
 from effnet_helpers.training.checkpoint import Checkpoint
 import tiny
 
 tiny.TINY = dataclasses.replace(tiny.TINY, depth=0.3)
+training.fit_head = functools.partial(training.fit_head, epochs=4)
 on_epoch_end = Checkpoint.on_epoch_end
 
 def be_killed(self, epoch, logs=None):
