@@ -262,6 +262,7 @@ print(f"{names[tagged_class]} recognised with the corner covered: {still.mean():
 # | far below guessing | order of the class names |
 # | a loss above log K | notebook 05 |
 #
-# **The surprise:** two of the seven get labels right that were drawn by lot. A high figure alone proves nothing.
+# **The surprise:** in two of the seven, labels that were drawn by lot were “recognised” far better than by guessing. A
+# high figure alone proves nothing.
 #
 # **Where next:** [08 · When to trust it](08_when_to_trust_it.ipynb) is about models that work, and when they do not.
