@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # # 00 · Primer
 #
 # **What is a network made of, how does it learn from pictures, and how can that go wrong?**
@@ -62,7 +62,7 @@ runtime.set_seed(seed)
 # *Before you run the next cell:* it enlarges a square of eight by eight pixels at the left rim of the white cup.
 # Where in the square will the large numbers be?
 
-# %%
+# %% tags=["slide"]
 photos = {name: load_image(path) for name, path in sample_photos().items()}
 cup = photos["coffee"][20:340, 60:500]
 print(f"{cup.shape[0]} rows, {cup.shape[1]} columns, {cup.shape[2]} channels: {cup.size:,} numbers")
@@ -99,7 +99,7 @@ for name, column in (("saucer", 0), ("rim", 3), ("cup", 5)):
 # the cup's rim will the two answers change places?
 
 
-# %%
+# %% tags=["slide-code"]
 def convolve(picture, kernel):
     rows, columns = picture.shape[0] - 2, picture.shape[1] - 2
     result = np.zeros((rows, columns))
@@ -149,7 +149,7 @@ print(f"largest difference to ours: {convolution_difference:.4f}, where the valu
 # is multiplied by 3?
 
 
-# %%
+# %% tags=["slide-code"]
 def softmax(scores):
     exponentials = np.exp(scores)
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
@@ -175,7 +175,7 @@ for name, values in {"as they are": scores, "3 more each": scores + 3, "3 times 
 # *Before you run the next cell:* guessing among two classes costs 0.69. Does guessing among a thousand cost 500 times
 # as much?
 
-# %%
+# %% tags=["slide-code"]
 for k in (2, 3, 7, 120, 1000):
     guess = np.full((1, k), 1 / k)
     by_keras = keras.losses.SparseCategoricalCrossentropy()(np.array([0]), guess)
@@ -245,7 +245,7 @@ pd.DataFrame(x, columns=["brightness", "detail"]).groupby(names).agg(["size", "m
 # sign of the first number?
 
 
-# %%
+# %% tags=["slide-code"]
 def probability(w):
     return 1 / (1 + np.exp(-x @ w))
 
@@ -283,7 +283,7 @@ print(f"gradient by trying {nudged.round(4)}, by formula {gradient(w).round(4)},
 # above, with a twentieth of it, and with twenty times as much. How will the three walks differ?
 
 
-# %%
+# %% tags=["slide"]
 def descend(rate):
     path = [np.zeros(2)]
     for _ in range(steps):
@@ -376,7 +376,7 @@ network = keras.Sequential([keras.Input((16, 16, 3)), *layers])
 network.compile(keras.optimizers.Adam(0.002), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 print(f"{network.count_params():,} weights, {len(labels)} squares to learn, {len(val_labels)} for validation")
 
-# %%
+# %% tags=["slide"]
 pixels = {"x": np.concatenate(train), "y": labels, "validation_data": (np.concatenate(val), val_labels)}
 history = network.fit(**pixels, batch_size=32, epochs=epochs, verbose=0).history
 plotting.learning_curves({"network": history}, num_classes=len(photos))
@@ -474,7 +474,7 @@ print(f"frozen: the two modes differ by {frozen_difference:g}, the stored mean h
 # *Before you run the next cell:* with 144 channels, which of the three has the most weights, and by how much? Where
 # do swish and ReLU differ most?
 
-# %%
+# %% tags=["slide"]
 convolutions = {
     "full 3 × 3": keras.layers.Conv2D(144, 3, use_bias=False),
     "depthwise 3 × 3": keras.layers.DepthwiseConv2D(3, use_bias=False),
@@ -497,7 +497,7 @@ plotting.functions({"swish": z / (1 + np.exp(-z)), "ReLU": np.maximum(z, 0), "Re
 # Together they make the [MBConv](../docs/glossary.md#mbconv) block. Read it from left to right. Batch normalization
 # follows each of the three convolutions and is not drawn.
 
-# %%
+# %% tags=["slide"]
 plotting.block_diagram()
 
 # %% [markdown]
@@ -530,7 +530,7 @@ for name, difference in (("convolution", convolution_difference), ("step", step_
     records.expect(difference < 0.01, f"difference between Keras and by hand, {name}", difference, "below 0.01")
 records.expect(frozen_difference == 0, "difference of modes, frozen", frozen_difference, "0")
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # ## Recap
 #
 # - A photograph is a block of numbers from 0 to 255. A convolution is one small weighted sum at every place, and Keras'

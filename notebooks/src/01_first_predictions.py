@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # # 01 · First predictions
 #
 # **What does an EfficientNet see in a photograph, and what has to be right for it to see it?**
@@ -99,7 +99,7 @@ print(f"takes {model.input_shape[1:]}, a square in red, green and blue; gives {m
 #
 # These ship with scikit-image, scikit-learn and Matplotlib. None of them was chosen because it works.
 
-# %%
+# %% tags=["slide"]
 plotting.image_grid(originals, list(photos), columns=4, heading="The photographs")
 
 # %% [markdown]
@@ -119,7 +119,7 @@ print(f"{images.shape}, {images.dtype}, from {images.min():.0f} to {images.max()
 #
 # One call gives a row of probabilities for each photograph. `decode_predictions` looks up the names of the largest.
 
-# %%
+# %% tags=["slide-code"]
 probabilities = model.predict(images, verbose=0)
 predictions = models.decode_predictions(probabilities, top=top)
 plotting.photos_with_predictions(list(images), list(photos), predictions)
@@ -183,7 +183,7 @@ print(f"{len(b0.layers)} layers, all of the same kind and shape; largest differe
 # Many networks want their input divided by 255. EfficientNet in Keras does its own scaling, in its first layers. Here
 # they are:
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "slide-code"]
 for layer in b0.layers[:4]:
     settings = {key: value for key, value in layer.get_config().items() if key in ("scale", "offset")}
     print(f"{type(layer).__name__} {settings or ''}")
@@ -226,7 +226,7 @@ pd.DataFrame(
 # [pooling](../docs/glossary.md#pooling), it leaves 1,280 numbers a photograph. (In the shapes below, the first number
 # counts photographs, the next two the rows and columns of regions.)
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "slide-code"]
 backbone = models.build_backbone(variant)
 maps = backbone.predict(images, verbose=0)
 features = maps.mean(axis=(1, 2))
@@ -315,7 +315,7 @@ records.record("top_share_of_parameters", of_parameters)
 if facts.name == "Lite0" and top >= 3:
     records.expect(cat_probability > 0.8, "probability of a cat", cat_probability, "above 0.8 with Lite0")
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # ## Recap
 #
 # - EfficientNet is a family: a small network found by search, and seven that grow from it in depth, width and

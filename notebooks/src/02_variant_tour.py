@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # # 02 · The variant tour
 #
 # **Thirteen networks share the name EfficientNet. How do they differ, what does each cost, and which should you
@@ -75,7 +75,7 @@ runtime.set_seed(seed)
 # multiplications whose products are added up, beside those of one ordinary 3 × 3 convolution, which looks at the
 # neighbourhood and mixes all 144 channels at the same time.
 
-# %%
+# %% tags=["slide"]
 plotting.block_diagram()
 b0 = models.build_backbone("B0", weights=None)
 parts = {layer.name: models.count_multiply_adds([layer]) for layer in b0.layers if models.block_of(layer) == "block2b"}
@@ -127,7 +127,7 @@ shown.rename(
 # from [1801.04381](https://arxiv.org/abs/1801.04381) and [1905.02244](https://arxiv.org/abs/1905.02244). From one grid
 # line to the next on the right, the cost grows two to two and a half times.
 
-# %%
+# %% tags=["slide"]
 columns = ["name", "family", "multiply_adds", "top1"]
 published = [(v.name, v.published_multiply_adds, v.published_top1) for v in VARIANTS.values() if not v.is_lite]
 points = [(name, "EfficientNet", *figures) for name, *figures in published]
@@ -187,7 +187,7 @@ print(implied.round(1))
 # The next figure draws the rule, with the mean φ of each row, against what was published: at the top, less depth than
 # the rule asks for, and a little more of the rest.
 
-# %%
+# %% tags=["slide"]
 phi = implied["mean"]
 plotting.compound_scaling(
     list(scaled),
@@ -221,7 +221,7 @@ for name, counts in repeats_in.items():
 #
 # Many tutorials pass it to Keras' constructors. Keras 3 does not take it:
 
-# %%
+# %% tags=["slide-code"]
 try:
     keras.applications.EfficientNetB0(weights=None, drop_connect_rate=0.4)
 except (TypeError, ValueError) as error:
@@ -277,7 +277,7 @@ print(counts)
 #
 # What that costs in accuracy stands in the published figures:
 
-# %%
+# %% tags=["slide"]
 lites = [v for v in VARIANTS.values() if v.is_lite]
 lite_points = [(v.name, "EfficientNet-Lite", v.published_multiply_adds, v.published_top1) for v in lites]
 plotting.accuracy_versus_cost(pd.DataFrame(points + lite_points, columns=columns))
@@ -339,7 +339,7 @@ def milliseconds_per_image(model, batch_size):
     return 1000 * float(np.median(seconds)) / batch_size
 
 
-# %% tags=["alone"]
+# %% tags=["alone", "slide"]
 timings = {name: {size: milliseconds_per_image(model, size) for size in (1, 32)} for name, model in networks.items()}
 latency = pd.DataFrame(timings).T
 plotting.latency(latency)

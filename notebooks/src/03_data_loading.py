@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # # 03 · Data loading
 #
 # **How do labelled pictures become batches that a network can learn from, and what can go wrong on the way?**
@@ -66,7 +66,7 @@ images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
 # three classes it drew a defect, too. Below is a row for each of two classes, of any other set for each of the first
 # three. (Of textiles it is the middle of each image, larger.) What would *you* go by to tell the rows apart?
 
-# %%
+# %% tags=["slide"]
 textile = dataset == "textile"
 shown = ["nominal", "global"] if textile else images.class_names[:3]
 members = {name: np.flatnonzero(images.labels("train") == label) for label, name in enumerate(images.class_names)}
@@ -83,7 +83,7 @@ else:
 # %% [markdown]
 # Some differences are small. So here is a detail of each picture, enlarged until you see single pixels.
 
-# %%
+# %% tags=["slide"]
 train = images.splits["train"]
 titles, places = list(images.class_names[:4]), None
 pictures = [images.image("train", members[name][0]) for name in titles]
@@ -102,7 +102,7 @@ plotting.image_grid(pictures, titles, columns=4, heading="What is small", detail
 # smaller than a network gets them.) Write your answers between the quotation marks of the second cell, one
 # digit an image, and run that cell. Or leave it empty and go on.
 
-# %%
+# %% tags=["slide"]
 choices = images.class_names[:3]
 asked = np.concatenate([members[name][-(12 // len(choices)) :] for name in choices])
 asked = np.random.default_rng(seed).permutation(asked)
@@ -188,7 +188,7 @@ with tempfile.TemporaryDirectory() as temporary:
 # and that every class has the same share of each.
 
 
-# %%
+# %% tags=["slide-code"]
 def split(names, labels, seed=0):
     places = {}
     for position, label in enumerate(np.unique(labels)):
@@ -234,7 +234,7 @@ print([images.class_names[number] for number in numbers[:6]])
 # changes do not matter: that is [augmentation](../docs/glossary.md#augmentation). Keras has layers for it, each of
 # which changes one thing:
 
-# %%
+# %% tags=["slide-code"]
 layers = keras.layers
 plain = keras.Sequential(
     [
@@ -253,7 +253,7 @@ by_layers = plain(one, training=True)  # without training=True the layers do not
 # eight numbers (a *projective warp*). Two of them in a row are one warp again, just as two turns are one turn. So all
 # four can be done by a single operation, for a whole batch at once, and the package's `preprocessing.augment` does so:
 
-# %%
+# %% tags=["slide"]
 strengths = {"rotation": 10, "translation": 0.1, "zoom": 0.1, "flip": "both", "contrast": 0.2}
 by_one_warp = preprocessing.augment(one, seed=tf.constant([seed, 0]), **strengths)
 rows = {"original": one[:1], "layers": by_layers, "original again": one[:1], "one warp": by_one_warp}
@@ -296,7 +296,7 @@ print(f"same seed, same images: {np.array_equal(again, repeated)}; other seed: {
 # square), *pad* (keep the pixels if they fit, fill up the border), and *squash* (ignore the proportions). Here they
 # are on a photograph that is not square:
 
-# %%
+# %% tags=["slide"]
 motorcycle = preprocessing.load_image(data.sample_photos()["motorcycle"])
 modes = {mode: np.asarray(preprocessing.resize(motorcycle, 224, mode)) for mode in ("crop", "pad", "squash")}
 height, width = motorcycle.shape[:2]
@@ -310,7 +310,7 @@ plotting.image_grid(list(versions.values()), list(versions), columns=4, heading=
 # Whatever the mode, a smaller picture has less fine detail, and enlarging it does not bring it back. Here is the middle
 # of a training image as it is, and made smaller and as large again:
 
-# %%
+# %% tags=["slide"]
 original = images.image("train", 0)
 versions = {"as it is": original}
 for eighths in (7, 5, 4):
@@ -373,7 +373,7 @@ megabytes = len(train) * image_size**2 * 3 / 1e6
 print(f"{len(train):,} images of {image_size} × {image_size} take {megabytes:,.0f} MB in the cache")
 
 
-# %% tags=["alone"]
+# %% tags=["alone", "slide"]
 few, eight = pixels[:8], numbers[:8]  # to train on a whole batch from the first layer on takes gigabytes
 
 

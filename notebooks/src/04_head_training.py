@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # # 04 · Training a head on a frozen backbone
 #
 # **How far do features learned on ImageNet carry on pictures that look like nothing in ImageNet?**
@@ -105,7 +105,7 @@ else:
 # class.
 
 
-# %% tags=["shows:effnet_helpers.models.add_head"]
+# %% tags=["shows:effnet_helpers.models.add_head", "slide-code"]
 def add_head(backbone: keras.Model, num_classes: int, dropout: float = 0.2) -> keras.Model:
     if num_classes < 2:
         raise ValueError(f"A classifier needs at least 2 classes. Received: num_classes={num_classes}")
@@ -124,7 +124,7 @@ def add_head(backbone: keras.Model, num_classes: int, dropout: float = 0.2) -> k
 # why that takes a line of its own, you will see in a moment.
 
 
-# %% tags=["shows:effnet_helpers.models.freeze_backbone"]
+# %% tags=["shows:effnet_helpers.models.freeze_backbone", "slide-code"]
 def freeze_backbone(model: keras.Model) -> None:
     for layer in model.layers:
         if block_of(layer):
@@ -234,7 +234,7 @@ freeze_backbone(model)
 model.compile(keras.optimizers.Adam(learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 frozen_history = model.fit(few.repeat(), **schedule, **watch).history
 
-# %%
+# %% tags=["slide"]
 curves = {"random weights": scratch_history, "pretrained, frozen": frozen_history}
 plotting.learning_curves(curves, x_label="four passes", num_classes=images.num_classes)
 for name, history in {"scratch": scratch_history, "frozen": frozen_history}.items():
@@ -265,7 +265,7 @@ for name, history in {"scratch": scratch_history, "frozen": frozen_history}.item
 # Is training on them the same thing? The second cell finds out. The head starts from the same weights, sees the same
 # features in the same order, and drops the same ones.
 
-# %%
+# %% tags=["slide-code"]
 extractor, _ = models.split_after(model, "head_pool")
 features = training.extract_features(extractor, small, ("train", "val"), batch_size)
 for split, part in features.items():
@@ -292,7 +292,7 @@ print(f"probabilities of {len(of_features)} validation images differ by {differe
 # well. The second cell keeps for each training image those of the image as it is and of one more version, mirrored at
 # random.
 
-# %%
+# %% tags=["slide"]
 backbone = models.build_backbone(variant, image_size=image_size)
 runtime.set_seed(seed)
 model = add_head(backbone, images.num_classes)
@@ -327,13 +327,13 @@ over_seeds.filter(like="averages", axis=0)[["count", "mean", "min", "max"]]
 # intervals. They say how far a figure might move on other images of the same kind, and with a few dozen images of a
 # class that is a long way.
 
-# %%
+# %% tags=["slide"]
 report = evaluation.evaluate(model, images, "val")
 records.record("val_accuracy", report.accuracy)
 print(f"head on frozen features, validation: {report}")
 plotting.confusion(report)
 
-# %%
+# %% tags=["slide"]
 plotting.per_class_recall(report)
 worst = report.per_class.sort_values("recall").iloc[0]
 records.record("lowest_recall", float(worst["recall"]))
@@ -344,7 +344,7 @@ print(f"lowest recall: {worst['class']}, {worst['recall']:.2f} ({interval})")
 # And these are the mistakes that the network is surest of. Look at them before you blame the network; in photographs
 # of your own you will find wrong labels among them.
 
-# %%
+# %% tags=["slide"]
 mistakes = report.mistakes(top=6)
 titles = [f"{m.true}\ntaken for {m.predicted} ({m.confidence:.2f})" for m in mistakes]
 if mistakes:
@@ -425,7 +425,7 @@ of_kind = {split: kinds.predict(values).reshape(len(maps[split]), -1) for split,
 counts = {split: np.stack([np.bincount(each, minlength=200) for each in of_kind[split]]) for split in of_kind}
 
 
-# %%
+# %% tags=["slide"]
 def classify(train_values, val_values):
     """Logistic regression as above: scaled alike, the strength chosen among the same four by validation loss."""
     spread = np.sqrt(train_values.var(axis=0) + scale.epsilon)

@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # # 05 · Unfreezing
 #
 # **How do you let pretrained features change without losing what they know?**
@@ -96,7 +96,7 @@ print(fit)
 # - **[Stochastic depth](../docs/glossary.md#stochastic-depth) acts only in blocks that train.**
 
 
-# %% tags=["shows:effnet_helpers.models.unfreeze_blocks"]
+# %% tags=["shows:effnet_helpers.models.unfreeze_blocks", "slide-code"]
 def unfreeze_blocks(model: keras.Model, last: int | None = None, from_block: str | None = None) -> pd.DataFrame:
     blocks = block_names(model)
     trained = blocks[first_block_to_train(blocks, last, from_block) :]
@@ -147,7 +147,7 @@ records.expect(same, "what the helper opens", same, "the same variables as by ha
 # Then `layers[-20:]` of the outer one finds the whole backbone as a single layer. And setting `trainable` on a model
 # sets it on everything inside: freeze the backbone for a while, open it again, and what was chosen is gone.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "slide-code"]
 nested = keras.Sequential([plain, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)])
 print(f"the outer model lists {len(nested.layers)} layers; variables of the backbone: {len(plain.trainable_variables)}")
 for choice in (False, True):
@@ -202,7 +202,7 @@ def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optim
 # trying for a minute: few steps favour small rates, because they end before the large ones pay (the *short-horizon
 # bias*, [arXiv 1803.02021](https://arxiv.org/abs/1803.02021)).
 
-# %%
+# %% tags=["slide"]
 peak = 0.0005 if steps < 200 else 0.0003
 schedule = warmup_cosine(peak, steps, min(30, steps // 2))
 plotting.schedule([float(schedule(step)) for step in range(steps)])
@@ -221,7 +221,7 @@ plotting.schedule([float(schedule(step)) for step in range(steps)])
 #
 # `training.fine_tune` packs the steps of this section for later use.
 
-# %%
+# %% tags=["slide-code"]
 order, class_weight = training.balancing(images, balance)
 train, sample = (parts["train"].batches(batch_size, shuffle=True, **order, seed=seed) for _ in range(2))
 val, sample = parts["val"].batches(batch_size), list(sample.take(8))
@@ -238,7 +238,7 @@ history = tail.fit(
 # How it went (what Keras calls an epoch is the stretch between two validations here), and where it ended beside where
 # it began. The horizontal line is the loss of guessing; more about it just below.
 
-# %%
+# %% tags=["slide"]
 drawn = {"x_label": "validation", "num_classes": images.num_classes}
 plotting.learning_curves({"fine-tuned": history}, **drawn, kept=keep_best.best_epoch)
 print(f"The weights of validation {keep_best.best_epoch} are in the model now (0 would be those of the head).")
@@ -268,7 +268,7 @@ lagging = tail.fit(train.repeat(), validation_data=val, epochs=1, **length).hist
 # behind. The blocks below learn, their features move away from where they were, and the head is shown features scaled
 # by what they were. The test of that: keep all weights, compute the statistics afresh.
 
-# %%
+# %% tags=["slide-code"]
 before = tail.evaluate(val, verbose=0)
 training.reestimate_batch_norm(tail, sample)
 after = tail.evaluate(val, verbose=0)
@@ -290,7 +290,7 @@ for name, (loss, accuracy) in {"running averages": before, "fresh statistics": a
 # (the number behind a name is that of training images in each class). Each dot is a mean of *paired* differences: same
 # pictures, same split, same seed. In brackets stands how many pairs there are.
 
-# %%
+# %% tags=["slide"]
 runs = evaluation.measured("recipes").query("stage == 'screening'")
 choices = {
     "peak 1e-4": "peak of the rate 0.0001",
@@ -331,7 +331,7 @@ plotting.paired_differences(worth, base="the base recipe")
 # sets and on small ones: test accuracy of the head alone, after fine-tuning as this course did it until 2026, and by
 # the rule of today.
 
-# %%
+# %% tags=["slide"]
 others = [name for name in runs["candidate"].unique() if name != "base" and name not in choices]
 plotting.paired_differences(evaluation.paired_differences(runs, others), base="the base recipe")
 final = evaluation.measured("recipes").query("stage == 'final'").rename(columns={"head_test": "head alone"})
@@ -374,7 +374,7 @@ for name, weights in {"head alone": fitted_weights, "fine-tuned": tuned_weights}
 # And where *is* the flaw? In these textures it can be found without any network, as the place that is roughest beside
 # the rest of the picture ([notebook 03](03_data_loading.ipynb) shows how). It is the dashed box.
 
-# %%
+# %% tags=["slide"]
 names = [f"{images.class_names[looked_at]}, validation {i}" for i in wanted]
 plotting.activation_maps(pictures[:3], {name: each[:3] for name, each in maps.items()}, names[:3], flaws[:3])
 reach = image_size / 8  # in pixels, as wide as a region of the last feature map
@@ -397,7 +397,7 @@ for name, each in maps.items() if any(flaws) else ():
 # recipe itself comes from the runs above, which did score test images of the default set. On your own pictures
 # nothing has.) Now, and only now, the test images:
 
-# %%
+# %% tags=["slide"]
 test_report = evaluation.evaluate(model, images, "test")
 records.record("test_accuracy", test_report.accuracy)
 print(f"test: {test_report}")

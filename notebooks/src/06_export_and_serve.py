@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # # 06 · Export and serve
 #
 # **How does a classifier leave the notebook smaller and faster, and how do you know that it still says the same?**
@@ -154,7 +154,7 @@ def to_litert(serve: Serve, precision: str = "float32", representative: np.ndarr
 # %% [markdown]
 # The result is the contents of a file. (`quiet_converters` holds back what converters like to tell about themselves.)
 
-# %%
+# %% tags=["slide-code"]
 with export.quiet_converters():
     content = to_litert(serve)
 first = Path(temporary.name) / "first.tflite"
@@ -190,7 +190,7 @@ if "litert" in formats:
 # is rounding. In int8 a probability may move by anything where two classes are nearly equal, so there the decisions
 # are what counts.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "slide-code"]
 for precision, bound in export.BOUNDS.items():
     print(f"{precision}: at most {bound.difference:g} in a probability, at least {bound.agreement:.0%} same decisions")
 
@@ -299,7 +299,7 @@ for _ in range(13):  # the first round prepares
         times[name].append(time.perf_counter() - started)
 milliseconds = {name: 1000 * float(np.median(seconds[1:])) for name, seconds in times.items()}
 
-# %%
+# %% tags=["slide"]
 keras_size = keras_file.stat().st_size / 1e6
 table = pd.DataFrame({"milliseconds": milliseconds})
 table["megabytes"] = [exported[name].megabytes if name in exported else keras_size for name in table.index]
@@ -342,7 +342,7 @@ if "int8" in fastest:
 # to know what that does. `make bench ROW=growth` computed features of textile images as notebook 04 does, each time in
 # a process of its own, and varied one thing while the other two stayed as they were.
 
-# %%
+# %% tags=["slide"]
 growth = evaluation.measured("growth")
 plotting.growth(growth)
 cost = growth.set_index(["images", "image_size", "variant"])["seconds"]
@@ -370,7 +370,7 @@ for key in ("variant", "image_size", "resize_mode", "pixel_range", "format", "pr
 # %% [markdown]
 # And so it is used: a picture of that size, as it is, and the name in the place of the largest number.
 
-# %%
+# %% tags=["slide-code"]
 answer = export.runner(path)
 picture = images.image("test", 0)
 probabilities = answer(picture[np.newaxis])[0]
@@ -383,7 +383,7 @@ if is_default and limit_per_class == 300 and steps >= 76:
     records.expect(report.accuracy >= 0.9, "test accuracy", report.accuracy, "0.9 or more")
     records.expect(max(lost, default=0) <= 0.02, "accuracy lost in int8", max(lost, default=0), "2 points at most")
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # ## Recap
 #
 # - Ready for serving: scaling folded into the first convolution, weights as constants, float32 throughout.

@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # # 07 · Few labels
 #
 # **What can be done with a hundred labelled images instead of a thousand?**
@@ -138,7 +138,7 @@ print(f"these, averaged:      {earlier_report}")
 # highest scores count most, and all regions learn.
 
 
-# %% tags=["shows:effnet_helpers.training.add_region_head"]
+# %% tags=["shows:effnet_helpers.training.add_region_head", "slide-code"]
 def add_region_head(
     backbone: keras.Model, num_classes: int, hidden: int = 128, dropout: float = 0.5, sharpness: float = 0.5
 ) -> keras.Model:
@@ -163,7 +163,7 @@ def add_region_head(
 # 04.) That is linear, so it can be a dense layer, and it needs images but no labels.
 
 
-# %% tags=["shows:effnet_helpers.training.whitening"]
+# %% tags=["shows:effnet_helpers.training.whitening", "slide-code"]
 def whitening(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     regions = np.reshape(features, (-1, features.shape[-1])).astype("float32")
     found = PCA(svd_solver="covariance_eigh").fit(regions)
@@ -187,7 +187,7 @@ records.record("regions_accuracy", report.accuracy)
 print(f"training loss of each start: {', '.join(f'{loss:.3f}' for loss in losses)}; the lowest is kept")
 print(f"regions of earlier features: {report}")
 
-# %%
+# %% tags=["slide"]
 rows_of_figure = {
     "last layer, averaged": last_report,
     "earlier features, averaged": earlier_report,
@@ -209,7 +209,7 @@ pictures = np.stack([drawn.image("test", i) for i in shown]).astype("float32")
 scores = keras.Model(model.input, model.get_layer("head_scores").output).predict(pictures, verbose=0)
 evidence = scores[..., looked_at] - scores.mean(axis=-1)
 
-# %%
+# %% tags=["slide"]
 odd = [evaluation.oddest_place(each) for each in pictures] if dataset == "textile" else [None] * len(pictures)
 flaws = [(place.row, place.column) if place and place.strength > 10 else None for place in odd]
 names = [f"{images.class_names[looked_at]}, test {i}" for i in shown]
@@ -265,7 +265,7 @@ if "nominal" in images.class_names:
     again = report.one_against_rest("nominal")
     records.record("nominal_accuracy", again)
 
-# %%
+# %% tags=["slide"]
 earlier_draws = table[table["scored_on"] == "mixed"]
 earlier_draws = earlier_draws.assign(method=earlier_draws["method"] + ", earlier")
 curve = pd.concat([fresh, earlier_draws]).rename(columns={"nominal_accuracy": "accuracy"})
@@ -291,7 +291,7 @@ is_default = (dataset, variant, image_size, resize_mode, labels) == ("textile", 
 if is_default and limit_per_class == 500 and to_block == "block5a":
     records.expect(again >= 0.93, "accuracy, nominal or not", again, "0.93 or more")
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # ## Recap
 #
 # - Training and test images were drawn from different splits, and shared nothing: not a name, not a content.

@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # # 08 · When to trust it
 #
 # **A model gives an answer to every picture, and a probability with it. When can you rely on either?**
@@ -469,7 +469,7 @@ for p, inside, marked, alarm in zip(judged.probabilities, judged.sets, judged.no
     members = " | ".join(np.array(names)[inside][:5])
     print(f"{names[p.argmax()]} {p.max():.2f}; set: {members}; alarm: {alarm}; none of these: {marked}")
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # ## Recap
 #
 # - Confidence and accuracy are compared bin by bin; one temperature, fitted on other images, brings them near.

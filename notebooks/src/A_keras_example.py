@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # # A · The Keras example, cell by cell
 #
 # **What does the best-known page on fine-tuning EfficientNet do, line by line, in today's Keras, and what of its advice
@@ -176,7 +176,7 @@ def breed(label):
 hyphens = [name for name in labels.names if name.count("-") > 1]
 print(f'{len(hyphens)} breeds have another one, such as {hyphens[1]}; split("-")[1] is {hyphens[1].split("-")[1]!r}')
 
-# %%
+# %% tags=["slide"]
 first = list(train_images.take(8))
 pictures, names = [image.numpy() for image, _ in first], [breed(label) for _, label in first]
 heading = "The first training images" if real else "Rehearsal: names of breeds, and no dog among the pictures"
@@ -223,7 +223,7 @@ train, val, test = batches(train_images, training=True), batches(val_images), ba
 # Its `RandomFlip()` means *both* ways, so half of its dogs stand on their heads, which dogs in photographs do not. And
 # `RandomContrast(0.1)`, documented as 0.9 to 1.1 times, is 1 to 1.1 times in Keras 3.15; a pair says both sides.
 
-# %%
+# %% tags=["slide"]
 augmentation = keras.Sequential([
     layers.RandomRotation(0.15, seed=seed),
     layers.RandomTranslation(0.1, 0.1, seed=seed),
@@ -259,7 +259,7 @@ records.record("scratch_val_accuracy", history["val_accuracy"][-1])
 # rehearsal cannot draw one. `make bench ROW=tips` measured one where the course has data: Lite0 from random weights on
 # 120 images of *simulated* textile. The network learns its own images, and hardly anything else:
 
-# %%
+# %% tags=["slide"]
 tips = evaluation.measured("tips")
 keys = ("accuracy", "loss", "val_accuracy", "val_loss")
 runs = tips[tips["kind"] == "from scratch"]
@@ -276,7 +276,7 @@ plotting.learning_curves(histories, x_label="pass over 120 images", num_classes=
 # training only.
 
 
-# %%
+# %% tags=["slide-code"]
 def build_model():
     inputs = keras.Input(shape)
     base = EfficientNetB0(include_top=False, weights=weights, input_tensor=inputs)
@@ -305,7 +305,7 @@ records.record("head_val_accuracy", head["val_accuracy"][-1])
 # goes wrong in silence. (The page adds that a layer inside a frozen model stays frozen until the model is opened. That
 # was so in tf.keras; see 2 for Keras 3.)
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "slide-code"]
 nested = keras.Sequential([keras.Input(shape), EfficientNetB0(include_top=False, weights=None, input_shape=shape)])
 base = nested.layers[0]
 print(f"1. its last 20 layers are {len(nested.layers[-20:])}: {[layer.name for layer in nested.layers]}")
@@ -330,7 +330,7 @@ for build in (EfficientNetB0, EfficientNetB1):
     print(f"{build.__name__}: with {lowest}; the block begins with {start}")
 
 
-# %%
+# %% tags=["slide-code"]
 def open_blocks(model, block):
     stack = [layer.name for layer in model.layers]
     lowest = next((number for number, name in enumerate(stack) if name.startswith(block)), None)
@@ -404,7 +404,7 @@ print(f"layers: {len(classifier.layers)} and {len(again.layers)}; answers differ
 # own head; how many there are stands in brackets. A batch of another size takes as many passes as the base, or where it
 # says so as many steps.
 
-# %%
+# %% tags=["slide"]
 small = tips.rename(columns={"kind": "set", "choice": "candidate", "accuracy": "test"})
 tried = ["batch of 8", "batch of 8, as many steps", "batch of 32", "Lite1", "Lite2"]
 plotting.paired_differences(evaluation.paired_differences(small, tried), base="the base")
@@ -416,7 +416,7 @@ for name, runs in ((name, tuned_small.get_group(name)) for name in ("base", "RMS
 # %% [markdown]
 # Then what lesson 05 stands on: larger fine-tunings on pictures unlike each other (`make bench ROW=recipes`).
 
-# %%
+# %% tags=["slide"]
 recipes = evaluation.measured("recipes")
 asked = ["live backbone norm", "last 20 layers", "from block6a", "from block2a", "weights averaged", "any way up"]
 asked += ["batches of 8", "batches of 128", "RMSprop"]

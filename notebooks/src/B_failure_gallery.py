@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # # B · A gallery of failures
 #
 # **What does it look like when training or serving goes wrong, and what helps?**
