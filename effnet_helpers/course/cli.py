@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 FAILED, REFUSED, INTERRUPT = 1, 2, 130
 AUDIT, TABLE = Path("audit.csv"), Path("predictions.csv")
+CLUSTER_HELP = "host:port of all processes on several machines, commas between, the same for each."
 OUT_HELP = "The table to write; an earlier one of this command that nobody changed is replaced."
 
 
@@ -319,15 +320,49 @@ def train(
     seed: Annotated[int, typer.Option(help="Of training.")] = 0,
     report: Annotated[Path | None, typer.Option(help="The page to write.", show_default="named as the model")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Processes of this machine that train together.")] = 1,
+    cluster: Annotated[str | None, typer.Option(help=CLUSTER_HELP, show_default="TF_CONFIG, or SLURM's")] = None,
+    index: Annotated[int | None, typer.Option(help="Which of these this is.", show_default="SLURM's or MPI's")] = None,
 ) -> None:
     """Fine-tunes a classifier on your pictures: audit, split, head, recipe, fine-tuning, test; a model and a report."""
-    given = {name: value for name, value in locals().items() if name not in ("out", "report", "resume")}
+    options = locals()
+    others = ("out", "report", "resume", "processes", "cluster", "index")
+    given = {name: value for name, value in options.items() if name not in others}
     report = report or out.with_suffix(".html")
     with _writing(out), _writing(report):
         from effnet_helpers.course.train import train as train_classifier
         from effnet_helpers.course.train_settings import Settings
 
-        train_classifier(Settings(**given), out, Console(), report, resume)
+        settings = Settings(**given)
+        if not _in_processes(options, processes, cluster, index):
+            train_classifier(settings, out, Console(), report, resume)
+
+
+def _in_processes(options: dict[str, Any], count: int, addresses: str | None, index: int | None) -> bool:
+    """Starts the processes of a training where they are to be started here; tells this one where it is one of them."""
+    from effnet_helpers.course import launch
+    from effnet_helpers.machine import PULSE, find_cluster
+
+    if PULSE in os.environ:  # started by the lines below
+        return False
+    cluster = find_cluster(addresses, index)
+    if cluster and count > 1:
+        raise CourseError(f"--processes starts all on this machine, a cluster is there already: {cluster.addresses}")
+    if cluster and cluster.index is not None:
+        os.environ.update(cluster.environment(cluster.index))
+        return False
+    if not cluster and count == 1:
+        return False
+    arguments = ["train", options.pop("specification")]
+    for name in ("processes", "cluster", "index"):
+        options.pop(name)
+    for name, value in options.items():
+        if value is not None and value is not False:
+            arguments += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    code = launch.launch(launch.own_command(arguments), len(cluster.addresses) if cluster else count, cluster)
+    if code:
+        raise typer.Exit(code)
+    return True
 
 
 @app.command("clean-cache")

@@ -40,6 +40,9 @@ def train(
 ) -> evaluation.Report:
     """Fine-tunes a classifier on pictures, and writes it, its card and a page on how it came to be.
 
+    Where the environment names other processes, see `training.join_processes`, it is one training of them all. Each
+    runs this function; the first of them shows and writes.
+
     Args:
         settings: What to train on, and how.
         out: The `.keras` file to write. While the training lasts, there is a folder of this name with the ending
@@ -62,6 +65,10 @@ def train(
     folder = out.with_suffix(".training")
     kept = _resumed(folder, settings, resume)
     parse_spec(data.spec_of_path(settings.specification))
+    processes = training.join_processes()
+    if processes is not None:
+        processes.agree("What is left of an earlier training", json.dumps(kept and kept["pictures"]))
+        console = console if processes.is_chief else Console(quiet=True)
     batch_size = training.use_device(settings.batch_size)
     runtime.set_seed(settings.seed)
     backbone = models.build_backbone(settings.variant, image_size=settings.image_size)
@@ -84,6 +91,7 @@ def train(
     if kept:
         console.print(f"Going on with the training in {folder}.", markup=False, highlight=False, soft_wrap=True)
     else:
+        # Reading and measuring take every process as long, though only the first one shows what they bring.
         expected = estimate(model, dataset, settings, batch_size, len(folds))
         console.print(str(expected), highlight=False)
         if folds and settings.folds is None:
@@ -92,9 +100,13 @@ def train(
         for line in shortages(expected, batch_size):
             console.print(line, highlight=False)
         kept = {"settings": asdict(settings), "pictures": pictures, "seconds": {READING: reading}}
-        _keep(folder, kept)
+        if _writes(processes):
+            _keep(folder, kept)
     try:
-        trained = _train(model, dataset, apart, folds, settings, batch_size, folder, kept, console)
+        trained = _train(model, dataset, apart, folds, settings, batch_size, folder, kept, console, processes)
+        if not _writes(processes):
+            processes.wait()
+            return trained.test
         card = {"class_names": dataset.class_names, "resize_mode": settings.resize_mode, "bits": dataset.bits}
         models.save(model, out, **card, variant=settings.variant, trust=trained.trust)
         write_report(report, trained, settings, findings, dataset, out)
@@ -103,6 +115,8 @@ def train(
         console.print(f"What was reached is in {folder}: the same command with --resume goes on.", **how)
         raise
     _remove(folder)
+    if processes is not None:
+        processes.wait()  # who is gone early is taken for lost
     said = [trained.verdict, f"On test images: {trained.test}.", *trained.cross_validated]
     console.print("\n".join(said), highlight=False, soft_wrap=True)
     console.print(f"The model: {out}\nThe report: {report}", soft_wrap=True, markup=False, highlight=False)
@@ -119,16 +133,17 @@ def _train(
     folder: Path,
     kept: dict[str, Any],
     console: Console,
+    processes: training.Processes | None,
 ) -> Trained:
     """Goes through the phases; each starts from what is kept of those before, so that it may have been interrupted."""
 
     def phase(name: str) -> contextlib.AbstractContextManager:
-        return _phase(name, folder, kept, console)
+        return _phase(name, folder, kept, console, _writes(processes))
 
     def say(sentence: str) -> None:
         console.print(sentence, highlight=False, soft_wrap=True)
 
-    head, recipe, fine = _fit(model, dataset, settings, batch_size, folder, phase, say)
+    head, recipe, fine = _fit(model, dataset, settings, batch_size, folder, processes, phase, say)
     with phase(TRUST):
         trust = train_trust.fit(model, dataset, apart, settings, batch_size)
     with phase(TEST):
@@ -136,7 +151,7 @@ def _train(
     answers = []
     for number, fold in enumerate(folds):
         with phase(f"{FOLDS} {number + 1} of {len(folds)}"):
-            answers.append(_answers_of_fold(number, fold, settings, batch_size, folder))
+            answers.append(_answers_of_fold(number, fold, settings, batch_size, folder, processes))
     pooled = None
     if answers:
         probabilities, labels = (np.concatenate(each) for each in zip(*answers, strict=True))
@@ -153,11 +168,13 @@ def _fit(
     settings: Settings,
     batch_size: int,
     folder: Path,
+    processes: training.Processes | None = None,
     phase: Callable[[str], contextlib.AbstractContextManager] = contextlib.nullcontext,
     say: Callable[[str], object] = str,
 ) -> tuple[training.Fit, training.Recipe, training.Fit]:
     """Fits the head, chooses what else trains, and trains that."""
     common = {"batch_size": batch_size, "balance": settings.balance, "seed": settings.seed, "checkpoint_dir": folder}
+    common["processes"] = processes
     with phase(HEAD):
         _restart_random_streams(model, settings.seed)
         head = training.fit_head(model, dataset, **common)
@@ -174,6 +191,10 @@ def _fit(
     return head, recipe, fine
 
 
+def _writes(processes: training.Processes | None) -> bool:
+    return processes is None or processes.is_chief
+
+
 def _folds(settings: Settings, dataset: ImageDataset, console: Console) -> list[ImageDataset]:
     """The same pictures with other test splits, which together hold all of them; none where they are not wanted."""
     count = settings.folds_for(dataset)
@@ -187,19 +208,28 @@ def _folds(settings: Settings, dataset: ImageDataset, console: Console) -> list[
 
 
 def _answers_of_fold(
-    number: int, dataset: ImageDataset, settings: Settings, batch_size: int, folder: Path
+    number: int,
+    dataset: ImageDataset,
+    settings: Settings,
+    batch_size: int,
+    folder: Path,
+    processes: training.Processes | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Trains without one part of the images; probabilities and labels of that part, kept once they are known."""
     kept = folder / f"fold-{number}.npz"
-    if not kept.exists():
+    is_answered = kept.exists() if processes is None else processes.from_chief([kept.exists()])[0]
+    if not is_answered:
         runtime.set_seed(settings.seed)  # whichever folds were answered before in this process
         backbone = models.build_backbone(settings.variant, image_size=settings.image_size)
         model = models.add_head(backbone, dataset.num_classes)
-        _fit(model, dataset, settings, batch_size, folder / f"fold-{number}")
+        _fit(model, dataset, settings, batch_size, folder / f"fold-{number}", processes)
         report = evaluation.evaluate(model, dataset, "test", batch_size)
-        new = kept.with_suffix(".new.npz")
-        np.savez(new, probabilities=report.probabilities, labels=report.labels)
-        new.replace(kept)
+        if _writes(processes):
+            new = kept.with_suffix(".new.npz")
+            np.savez(new, probabilities=report.probabilities, labels=report.labels)
+            new.replace(kept)
+        if processes is not None:
+            processes.wait()
     with np.load(kept) as answers:
         return answers["probabilities"], answers["labels"]
 
@@ -232,7 +262,7 @@ def _restart_random_streams(model: keras.Model, seed: int) -> None:
 
 
 @contextlib.contextmanager
-def _phase(name: str, folder: Path, kept: dict[str, Any], console: Console) -> Iterator[None]:
+def _phase(name: str, folder: Path, kept: dict[str, Any], console: Console, writes: bool = True) -> Iterator[None]:
     """Shows that something runs, and keeps how long it took and what it brought."""
     columns = progress.SpinnerColumn(), progress.TextColumn("{task.description}"), progress.TimeElapsedColumn()
     if name in HISTORIES:
@@ -246,7 +276,8 @@ def _phase(name: str, folder: Path, kept: dict[str, Any], console: Console) -> I
             yield
         finally:
             kept["seconds"][name] = kept["seconds"].get(name, 0) + time.perf_counter() - started
-            _keep(folder, kept)
+            if writes:
+                _keep(folder, kept)
 
 
 class _LastValidation(progress.ProgressColumn):

@@ -21,13 +21,14 @@ from effnet_helpers.records import expect
 from effnet_helpers.runtime import keras
 from effnet_helpers.training.callbacks import KeepBest
 from effnet_helpers.training.features import network_fingerprint
+from effnet_helpers.training.processes import Processes
 
 import numpy as np
 import pandas as pd
 
 FORMAT = 1
 """Of checkpoints: raise it when the same settings begin to train differently."""
-NO_SETTINGS = ("model", "dataset", "checkpoint_dir", "verbose")
+NO_SETTINGS = ("model", "dataset", "checkpoint_dir", "processes", "verbose")
 """Arguments of a training that say what it is about or what it prints, not how it trains."""
 RECORD = "effnet_checkpoint"
 """What a checkpoint's file begins with, behind the 30 bytes that every zip file has there."""
@@ -48,6 +49,7 @@ class Checkpoint(keras.callbacks.Callback):
         model: The whole model, as training finds it.
         dataset: What it is trained on.
         arguments: All arguments of the training by name, so that one of others is told from it.
+        processes: Those that train together, None for one alone. All read the folder, the chief writes.
 
     Attributes:
         epoch: How many epochs are done.
@@ -67,11 +69,13 @@ class Checkpoint(keras.callbacks.Callback):
         model: keras.Model,
         dataset: ImageDataset,
         arguments: Mapping[str, Any],
+        processes: Processes | None = None,
     ) -> None:
         super().__init__()
         self.folder = None if folder is None else Path(folder).expanduser()
         self.phase, self.whole, self.newest, self.arrays, self.before = phase, model, None, [], None
         self.record: dict[str, Any] = {"epoch": 0, "finished": False, "seconds": 0.0}
+        self.writes = self.folder is not None and (processes is None or processes.is_chief)
         if self.folder is None:
             return
         is_usable = self.folder.is_dir() or not self.folder.exists()
@@ -92,6 +96,8 @@ class Checkpoint(keras.callbacks.Callback):
         if damaged:
             then = f"goes on after {self.newest.name}" if self.newest else "begins anew"
             warnings.warn(f"{'; '.join(damaged)}: training {then}.", stacklevel=3)
+        if processes is not None:  # none writes before all have read
+            processes.agree("What `checkpoint_dir` holds, and the training,", json.dumps([self.epoch, self.settings]))
 
     @property
     def epoch(self) -> int:
@@ -134,7 +140,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Writes a checkpoint; comes after all callbacks that have a part in it."""
-        if self.folder is None:
+        if not self.writes:
             return
         keeper, finished = self.keeper, self.model.stop_training or epoch + 1 == self.params["epochs"]
         arrays = [variable.numpy() for variable in self._variables()]

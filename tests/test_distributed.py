@@ -1,0 +1,74 @@
+"""Several devices, or several processes, train to the weights of one: same batches, same order, same draws."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from effnet_helpers import data
+from effnet_helpers.course import launch
+from effnet_helpers.machine import Cluster
+
+import numpy as np
+import pytest
+import together
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return together.result(*together.train())
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"{TESTS.parent}:{TESTS}")
+
+
+def free_addresses(count):
+    """Addresses of this machine; not in a network of their own, which is not given everywhere."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = tuple(f"127.0.0.1:{each.getsockname()[1]}" for each in sockets)
+    for each in sockets:
+        each.close()
+    return Cluster(addresses, None)
+
+
+def check_same(path, expected):
+    with np.load(path) as found:
+        assert len(found.files) == len(expected)
+        for name, wanted in zip(found.files, expected, strict=True):
+            np.testing.assert_allclose(found[name], wanted, rtol=2e-4, atol=1e-5)
+
+
+def test_two_processes_train_to_the_weights_of_one(alone, environment, tmp_path):
+    out = tmp_path / "process"
+    command = [sys.executable, str(TESTS / "together.py"), "processes", str(out)]
+    assert launch.launch(command, 2, free_addresses(2)) == 0
+    for number in (0, 1):
+        check_same(f"{out}-{number}.npz", alone)
+
+
+def test_two_devices_of_one_process_train_to_the_weights_of_one(alone, environment, tmp_path):
+    subprocess.run([sys.executable, TESTS / "together.py", "devices", tmp_path / "device"], check=True)
+    check_same(tmp_path / "device-0.npz", alone)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"shuffle": True, "cache": True, "first_batch": 2},
+        {"shuffle": True, "balanced": True, "augment": {"flip": "both", "rotation": 20, "contrast": 0.2}, "seed": 3},
+    ],
+)
+@pytest.mark.parametrize("batch_size", [8, 23])
+def test_shares_of_each_batch_are_the_batch(options, batch_size):
+    textile = data.load("textile", image_size=32, resize_mode="crop", limit_per_class=12)
+    whole = textile.batches("train", batch_size, **options).repeat().take(5)
+    shares = [textile.batches("train", batch_size, **options, share=(n, 3)).repeat().take(5) for n in range(3)]
+    for (images, labels), *parts in zip(whole, *shares, strict=True):
+        assert [len(part[1]) for part in parts] == [len(labels) * (n + 1) // 3 - len(labels) * n // 3 for n in range(3)]
+        np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), labels)
+        np.testing.assert_allclose(np.concatenate([part[0] for part in parts]), images, rtol=1e-5, atol=1e-3)

@@ -1,0 +1,61 @@
+"""One training in several processes, or on several devices of one: `python together.py one|devices|processes OUT`."""
+
+import dataclasses
+import sys
+
+import tiny
+from effnet_helpers import data, models, training
+
+import numpy as np
+import tensorflow as tf
+
+AUGMENT = {"flip": "both", "rotation": 20}
+HEAD = {"epochs": 1, "batch_size": 16, "learning_rate": 0.03, "balance": "class_weights"}
+TUNING = {
+    "steps": 4,
+    "validations": 2,
+    "batch_size": 37,  # of 38 images: in the last batch one replica has none
+    "learning_rate": 3e-3,
+    "warmup_steps": 0,
+    "augment": AUGMENT,
+    "balance": "balanced_sampling",
+}
+
+
+def train(processes=None, folder=None, cache=True, **changed):
+    """Fits a head and fine-tunes; dropout, skipped blocks, batch normalization and augmentation all take part."""
+    depth = tiny.TINY
+    tiny.TINY = dataclasses.replace(depth, depth=0.3)
+    try:
+        model = tiny.tiny_classifier()
+    finally:
+        tiny.TINY = depth
+    textile = data.load("textile", image_size=32, resize_mode="crop", limit_per_class=19)
+    common = {"processes": processes, "checkpoint_dir": folder}
+    fits = [training.fit_head(model, textile, **HEAD, **common)]
+    models.unfreeze_blocks(model, last=2)
+    fits.append(training.fine_tune(model, textile, **{**TUNING, **changed}, views=2, cache=cache, **common))
+    return model, fits
+
+
+def result(model, fits):
+    """All that two trainings are compared by."""
+    histories = [np.array(list(fit.history.values())) for fit in fits]
+    return [*(variable.numpy() for variable in model.variables), *histories, np.array([fit.best_epoch for fit in fits])]
+
+
+def processes_of(kind):
+    """Joins the others."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    if kind == "devices":
+        processor = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+        return training.Processes(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+    return training.join_processes() if kind == "processes" else None
+
+
+if __name__ == "__main__":
+    kind, out = sys.argv[1:]
+    joined = processes_of(kind)
+    trained = result(*train(joined))
+    np.savez(f"{out}-{joined.rank if joined else 0}", *trained)
