@@ -63,12 +63,14 @@ def test_two_devices_of_one_process_train_to_the_weights_of_one(alone, environme
         {"shuffle": True, "balanced": True, "augment": {"flip": "both", "rotation": 20, "contrast": 0.2}, "seed": 3},
     ],
 )
-@pytest.mark.parametrize("batch_size", [8, 23])
+@pytest.mark.parametrize("batch_size", [7, 23])
 def test_shares_of_each_batch_are_the_batch(options, batch_size):
     textile = data.load("textile", image_size=32, resize_mode="crop", limit_per_class=12)
     whole = textile.batches("train", batch_size, **options).repeat().take(5)
-    shares = [textile.batches("train", batch_size, **options, share=(n, 3)).repeat().take(5) for n in range(3)]
+    shares = [textile.batches("train", batch_size, **options, share=(n, n + 1, 3)).repeat().take(5) for n in range(3)]
     for (images, labels), *parts in zip(whole, *shares, strict=True):
-        assert [len(part[1]) for part in parts] == [len(labels) * (n + 1) // 3 - len(labels) * n // 3 for n in range(3)]
+        if len(labels) < 3:  # the last one
+            assert [len(part[1]) for part in parts] == [len(labels)] * 3
+            parts = parts[:1]
         np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), labels)
         np.testing.assert_allclose(np.concatenate([part[0] for part in parts]), images, rtol=1e-5, atol=1e-3)

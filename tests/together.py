@@ -3,11 +3,11 @@
 import dataclasses
 import sys
 
-import tiny
 from effnet_helpers import data, models, training
 
 import numpy as np
 import tensorflow as tf
+import tiny
 
 AUGMENT = {"flip": "both", "rotation": 20}
 HEAD = {"epochs": 1, "batch_size": 16, "learning_rate": 0.03, "balance": "class_weights"}

@@ -96,7 +96,7 @@ class ImageDataset:
         cache: bool = False,
         seed: int = 0,
         first_batch: int = 0,
-        share: tuple[int, int] = pipeline.WHOLE,
+        share: tuple[int, int, int] = pipeline.WHOLE,
     ) -> tf.data.Dataset:
         """Serves a split as batches, for `fit`, `evaluate` or a loop.
 
@@ -115,8 +115,9 @@ class ImageDataset:
             seed: Decides orders and augmentation of all epochs. Not the seed of the splits.
             first_batch: How many batches were served already, over all epochs: to go on where training stopped. What
                 they held is not read again.
-            share: `(number, of)`, where several processes take their rows of each batch: no image twice, none lost.
-                Only these rows are read. By default one process takes them all. A share may be empty.
+            share: `(first, last, of)`, where several devices or processes share each batch: parts `first` to `last` - 1
+                of `of` equal ones, so that no image comes twice and none is lost. Only these rows are read. A batch
+                with fewer images than parts goes to all of them whole: a network cannot run on no image.
 
         Returns:
             Dataset of `(float32 (batch, image_size, image_size, 3) in [0, 255], int32 (batch,))`. Its cardinality is

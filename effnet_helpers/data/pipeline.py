@@ -18,7 +18,7 @@ import tensorflow as tf
 
 ORDER, AUGMENTATION = 0, 1  # two streams of random numbers that must not repeat each other
 AHEAD = 2  # batches made ready while the network works
-WHOLE = (0, 1)  # the share of a batch that a process gets which is alone
+WHOLE = (0, 1, 1)  # the share of a batch that a process gets which is alone
 
 
 def from_files(
@@ -31,7 +31,7 @@ def from_files(
     balanced: bool = False,
     seed: int = 0,
     first_batch: int = 0,
-    share: tuple[int, int] = WHOLE,
+    share: tuple[int, int, int] = WHOLE,
 ) -> tf.data.Dataset:
     """Serves image files as batches: read, decoded, resized, in the order of `from_arrays`.
 
@@ -78,7 +78,7 @@ def from_arrays(
     balanced: bool = False,
     seed: int = 0,
     first_batch: int = 0,
-    share: tuple[int, int] = WHOLE,
+    share: tuple[int, int, int] = WHOLE,
 ) -> tf.data.Dataset:
     """Serves arrays as batches, in exactly the order in which `ImageDataset.batches` serves images.
 
@@ -203,7 +203,7 @@ def _order(
     balanced: bool,
     seed: int,
     first_batch: int,
-    share: tuple[int, int] = WHOLE,
+    share: tuple[int, int, int] = WHOLE,
 ) -> tf.data.Dataset:
     """Batches of the positions 0 to n - 1, in a new order each epoch if `shuffle`, even over the classes if `balanced`.
 
@@ -225,18 +225,23 @@ def _order(
     return _shared(rows.batch(batch_size), share)
 
 
-def rows_of_share(images: int, batch_size: int, share: tuple[int, int]) -> np.ndarray:
+def rows_of_share(images: int, batch_size: int, share: tuple[int, int, int]) -> np.ndarray:
     """For each batch of an epoch its first row in a share, and how many rows the whole batch has; int64 `(n, 2)`."""
-    sizes = np.minimum(batch_size, images - np.arange(0, images, batch_size))
-    return np.stack([sizes * share[0] // share[1], sizes], axis=1)
+    sizes, (first, _, of) = np.minimum(batch_size, images - np.arange(0, images, batch_size)), share
+    return np.stack([np.where(sizes < of, 0, sizes * first // of), sizes], axis=1)
 
 
-def _shared(batches: tf.data.Dataset, share: tuple[int, int]) -> tf.data.Dataset:
+def _shared(batches: tf.data.Dataset, share: tuple[int, int, int]) -> tf.data.Dataset:
     """Of each batch of positions the rows that are this process's."""
     if share == WHOLE:
         return batches
-    part, parts = share
-    return batches.map(lambda rows: rows[tf.size(rows) * part // parts : tf.size(rows) * (part + 1) // parts])
+    first, last, of = share
+
+    def mine(rows: tf.Tensor) -> tf.Tensor:
+        size = tf.size(rows)
+        return rows if size < of else rows[size * first // of : size * last // of]
+
+    return batches.map(mine)
 
 
 def _balanced(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:

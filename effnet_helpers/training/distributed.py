@@ -30,13 +30,13 @@ class Replicas:
     Args:
         processes: Whose strategy to use.
         part: A flat model compiled by `compile_for_labels`.
-        rows: How many images, or features of them, a pass has.
+        rows: How many images, or features of them, a pass over the training split has, and over the validation split.
         batch_size: Images per step, of all devices together.
     """
 
-    def __init__(self, processes: Processes, part: keras.Model, rows: int, batch_size: int) -> None:
+    def __init__(self, processes: Processes, part: keras.Model, rows: tuple[int, int], batch_size: int) -> None:
         self.strategy, self.processes, self.part = processes.strategy, processes, part
-        self.sizes = np.minimum(batch_size, rows - np.arange(0, rows, batch_size))
+        self.sizes, self.val_sizes = (np.minimum(batch_size, n - np.arange(0, n, batch_size)) for n in rows)
         self.dropouts = [each for each in part.layers if isinstance(each, keras.layers.Dropout) and each.rate > 0]
         self.total = self.seeds = None  # of the step that is being traced, for the copies of these layers
         with self.strategy.scope():
@@ -48,8 +48,9 @@ class Replicas:
         rows = [tf.TensorSpec((None, *part.input_shape[1:]), tf.float32)] * local
         labels, weights = ([tf.TensorSpec((None,), dtype)] * local for dtype in (tf.int32, tf.float32))
         draws = tf.TensorSpec((len(self.dropouts), 2), tf.int64)
-        self._step = tf.function(self._step, [rows, labels, weights, tf.TensorSpec((), tf.int32), draws])
-        self._score = tf.function(self._score, [rows, labels])
+        size = tf.TensorSpec((), tf.int32)
+        self._step = tf.function(self._step, [rows, labels, weights, size, draws])
+        self._score = tf.function(self._score, [rows, labels, size])
         self._forward = tf.function(self._forward, [rows])
         self.push()
 
@@ -69,6 +70,8 @@ class Replicas:
         for callback in callbacks:
             if isinstance(callback, ReestimateBatchNorm):
                 callback.network, callback.training_pass = self.network, self.training_pass
+                totals = itertools.cycle(self.sizes)
+                callback.batches = [((images, total),) for (images, *_), total in zip(callback.batches, totals)]
         show = {"verbose": verbose, "add_progbar": verbose != 0 and self.processes.is_chief}
         counts = {"epochs": epochs, "steps": steps_per_epoch}
         watching = keras.callbacks.CallbackList(callbacks, model=self.part, **show, **counts)
@@ -97,17 +100,17 @@ class Replicas:
     def evaluate(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]], verbose: int = 0) -> tuple[float, float]:
         """Returns loss and accuracy over all images of which `batches` serves this process's share."""
         sums = np.zeros(3)
-        for images, labels in batches:
-            rows = self._of_replicas(len(images) * self.processes.count, images, labels)
-            sums += np.sum([each.numpy() for each in self.strategy.experimental_local_results(self._score(*rows))], 0)
+        for total, (images, labels) in zip(self.val_sizes, batches, strict=True):
+            scores = self._score(*self._of_replicas(total, images, labels), tf.constant(total, tf.int32))
+            sums += np.sum([each.numpy() for each in self.strategy.experimental_local_results(scores)], axis=0)
         loss, right, count = self.processes.sum(sums)
         return float(loss / count), float(right / count)
 
-    def training_pass(self, images: tf.Tensor) -> int:
-        """Runs the network in training mode on a share of a batch; returns how many images all shares had."""
-        total = int(self.processes.sum(np.array([len(images)], float))[0])
+    def training_pass(self, share: tuple[tf.Tensor, int]) -> int:
+        """Runs the network in training mode on a share of a batch, and returns how many images all of it has."""
+        images, total = share
         self._forward(*self._of_replicas(total, images))
-        return total
+        return int(total)
 
     def push(self) -> None:
         """Gives the copies on the devices the state of the part."""
@@ -147,11 +150,16 @@ class Replicas:
 
     def _of_replicas(self, total: int, *tensors: tf.Tensor) -> list[list[tf.Tensor]]:
         """Cuts this process's rows of a batch of `total` into those of its replicas."""
-        replicas, first = self.strategy.num_replicas_in_sync, self.processes.first_replica
-        ends = [total * number // replicas for number in range(first, first + self.processes.local_replicas + 1)]
-        cuts = [min(end - ends[0], len(tensors[0])) for end in ends]
-        cuts[-1] = len(tensors[0])
+        first, last, of = self.processes.share
+        if total < of:
+            return [[rows] * (last - first) for rows in tensors]
+        cuts = [total * number // of - total * first // of for number in range(first, last + 1)]
         return [[rows[low:high] for low, high in itertools.pairwise(cuts)] for rows in tensors]
+
+    def _counts_for(self, total: tf.Tensor) -> tf.Tensor:
+        """What an image counts for: a batch with fewer images than replicas goes to all of them whole."""
+        replicas = self.strategy.num_replicas_in_sync
+        return tf.where(total < replicas, 1 / replicas, 1.0)
 
     def _here(self) -> int:
         """Which of this process's replicas is being traced."""
@@ -174,11 +182,11 @@ class Replicas:
             with tf.GradientTape() as tape:
                 probabilities = self.network(images[mine], training=True)
                 losses = weights[mine] * keras.losses.sparse_categorical_crossentropy(labels[mine], probabilities)
-                loss = tf.reduce_sum(losses) / tf.cast(total, tf.float32)
+                loss = self._counts_for(total) * tf.reduce_sum(losses) / tf.cast(total, tf.float32)
                 scaled = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, [variable.value for variable in variables])
             overflown = tf.add_n([tf.cast(tf.reduce_sum(0 * each), tf.float32) for each in gradients])  # 0 or NaN
-            right = _right(labels[mine], probabilities)
+            right = self._counts_for(total) * _right(labels[mine], probabilities)
             sums = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack([loss, right, overflown]))
             # Where one replica's gradients overflow, loss scaling must skip the step on all of them.
             self.optimizer.apply([each + tf.cast(sums[2], each.dtype) for each in gradients], variables)
@@ -186,13 +194,14 @@ class Replicas:
 
         return self.strategy.run(on_replica)
 
-    def _score(self, images: list[tf.Tensor], labels: list[tf.Tensor]) -> Any:
+    def _score(self, images: list[tf.Tensor], labels: list[tf.Tensor], total: tf.Tensor) -> Any:
         def on_replica() -> tf.Tensor:
             mine = self._here()
             probabilities = self.network(images[mine], training=False)
             losses = keras.losses.sparse_categorical_crossentropy(labels[mine], probabilities)
             count = tf.cast(tf.size(losses), tf.float32)
-            return tf.stack([tf.reduce_sum(losses), _right(labels[mine], probabilities), count])
+            sums = tf.stack([tf.reduce_sum(losses), _right(labels[mine], probabilities), count])
+            return self._counts_for(total) * sums
 
         return self.strategy.run(on_replica)
 
@@ -213,13 +222,13 @@ class _DropoutOfTheWholeBatch(keras.layers.Dropout):
         total, seed = self._place[0]()
         context = tf.distribute.get_replica_context()
         number, count = context.replica_id_in_sync_group, context.num_replicas_in_sync
-        first, last = (total * each // count for each in (number, number + 1))
+        first = tf.where(total < count, 0, total * number // count)
         shape = self.noise_shape or (None,) * len(inputs.shape)
         shape = [total] + [
             size if wanted is None else wanted for size, wanted in zip(inputs.shape[1:], shape[1:], strict=True)
         ]
         seed = tf.cast(tf.math.floormod(seed, tf.int32.max - 1), tf.int32)  # as Keras casts it
-        drawn = tf.random.stateless_uniform(shape, seed, dtype=inputs.dtype)[first:last]
+        drawn = tf.random.stateless_uniform(shape, seed, dtype=inputs.dtype)[first : first + tf.shape(inputs)[0]]
         return tf.where(drawn >= self.rate, inputs * tf.cast(1 / (1 - self.rate), inputs.dtype), 0)
 
 

@@ -53,7 +53,7 @@ class Features:
         balanced: bool = False,
         seed: int = 0,
         first_batch: int = 0,
-        share: tuple[int, int] = (0, 1),
+        share: tuple[int, int, int] = data.WHOLE,
     ) -> tf.data.Dataset:
         """Serves them as batches, in exactly the order in which `ImageDataset.batches` serves the images.
 
@@ -216,8 +216,9 @@ def _activations(
     processes: Processes | None,
 ) -> Iterator[np.ndarray]:
     """Yields float16 arrays, a batch at a time."""
-    share = (0, 1) if processes is None else processes.share
-    rows, left = -(-batch_size // share[1]), dataset.sizes[split]
+    share = data.WHOLE if processes is None else processes.share
+    first, last, of = share
+    rows, left = max(-(-batch_size * (last - first) // of), min(of - 1, batch_size)), dataset.sizes[split]
     for images, _ in dataset.batches(split, batch_size, **options, share=share):
         # Filled up to as many rows each time: Keras would trace the whole network again for the last, smaller one.
         missing = rows - len(images)

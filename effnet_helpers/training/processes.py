@@ -60,9 +60,9 @@ class Processes:
         return hosts.index(hosts[self.rank]) == self.rank
 
     @property
-    def share(self) -> tuple[int, int]:
+    def share(self) -> tuple[int, int, int]:
         """For `ImageDataset.batches`: which rows of each batch this process takes."""
-        return self.rank, self.count
+        return self.first_replica, self.first_replica + self.local_replicas, self.strategy.num_replicas_in_sync
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Adds up what all processes give, arrays of one shape and type."""
@@ -81,6 +81,8 @@ class Processes:
 
     def join(self, rows: np.ndarray, total: int) -> np.ndarray:
         """Puts the shares of a batch of `total` rows together again; each may be filled up, all to the same length."""
+        if total < self.strategy.num_replicas_in_sync:  # it went to all of them whole
+            return rows[:total]
         ends = [total * number // self.count for number in range(self.count + 1)]
         shares = self.gather(rows) if self.count > 1 else rows[None]
         return np.concatenate([share[: ends[n + 1] - ends[n]] for n, share in enumerate(shares)])

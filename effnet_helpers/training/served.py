@@ -35,7 +35,7 @@ def balancing(dataset: ImageDataset, balance: str | None) -> tuple[dict[str, boo
 class Served:
     """What a part of a network is trained on, and how long that took to prepare.
 
-    `rows` is how many images or features a pass has. `sample` has the batches of `train`, too. Each counts its passes
+    `rows` is how many images or features a pass over `train` and over `val` has. `sample` has the batches of `train`, too. Each counts its passes
     by itself, and that decides the order: looking at a sample must not change the order of training.
     """
 
@@ -43,7 +43,7 @@ class Served:
     sample: Any
     val: Any
     class_weight: dict[int, float] | None
-    rows: int = 0
+    rows: tuple[int, int] = (0, 0)
     seconds: float = 0.0
     reused: bool = False
 
@@ -73,8 +73,9 @@ def serve_features(
     how = {"shuffle": True, **order, "seed": seed, **share}
     train, sample = (found["train"].batches(batch_size, **how, first_batch=first) for first in (done, 0))
     seconds, reused = sum(each.seconds for each in found.values()), all(each.reused for each in found.values())
+    rows = len(found["train"].labels), len(found["val"].labels)
     val = found["val"].batches(batch_size, **share)
-    return Served(train, sample, val, weights, len(found["train"].labels), seconds, reused)
+    return Served(train, sample, val, weights, rows, seconds, reused)
 
 
 def serve_images(
@@ -92,4 +93,5 @@ def serve_images(
     common = {"cache": True} if processes is None else {"cache": processes.count == 1, "share": processes.share}
     how = {"shuffle": True, **order, "seed": seed, "augment": augment, **common}
     train, sample = (dataset.batches("train", batch_size, **how, first_batch=first) for first in (done, 0))
-    return Served(train, sample, dataset.batches("val", batch_size, **common), weights, dataset.sizes["train"])
+    rows = dataset.sizes["train"], dataset.sizes["val"]
+    return Served(train, sample, dataset.batches("val", batch_size, **common), weights, rows)
