@@ -1,7 +1,8 @@
-"""One training in several processes, or on several devices of one: `python together.py one|devices|processes OUT`."""
+"""One training in several processes, or on several devices of one: `python together.py devices|processes OUT`."""
 
 import dataclasses
 import sys
+from pathlib import Path
 
 from effnet_helpers import data, models, training
 
@@ -38,24 +39,28 @@ def train(processes=None, folder=None, cache=True, **changed):
     return model, fits
 
 
-def result(model, fits):
-    """All that two trainings are compared by."""
+def result(model, fits, folder):
+    """All that two trainings are compared by: model and history, and the last weights and state of the optimizer."""
+    last = max(Path(folder).glob("fine_tune-0*.npz"))
+    with np.load(last) as archive:
+        state = [archive[name] for name in archive.files[1:]]
     histories = [np.array(list(fit.history.values())) for fit in fits]
-    return [*(variable.numpy() for variable in model.variables), *histories, np.array([fit.best_epoch for fit in fits])]
+    return [*(variable.numpy() for variable in model.variables), *histories, *state]
 
 
 def processes_of(kind):
-    """Joins the others."""
+    """Joins the other processes, or takes two devices."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
     if kind == "devices":
         processor = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
         return training.Processes(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-    return training.join_processes() if kind == "processes" else None
+    return training.join_processes()
 
 
 if __name__ == "__main__":
     kind, out = sys.argv[1:]
     joined = processes_of(kind)
-    trained = result(*train(joined))
-    np.savez(f"{out}-{joined.rank if joined else 0}", *trained)
+    trained = train(joined, f"{out}-state")
+    joined.wait()
+    np.savez(f"{out}-{joined.rank}", *result(*trained, f"{out}-state"))

@@ -113,9 +113,8 @@ def _start(
 def _watch(workers: list[Worker]) -> int:
     latest = time.monotonic()
     while running := [each for each in workers if each.process.poll() is None]:
-        for number, worker in enumerate(workers):
-            if worker.process.returncode:
-                return _ended(number, workers)
+        if any(worker.process.returncode for worker in workers):
+            return _ended(workers)
         now = time.monotonic()
         for number, worker in enumerate(workers):
             with contextlib.suppress(BlockingIOError):
@@ -128,14 +127,15 @@ def _watch(workers: list[Worker]) -> int:
             slowest = min(running, key=lambda each: each.beats)
             raise _failure(workers.index(slowest), workers, f"hangs, for {HANGING_SECONDS:.0f} seconds now")
         time.sleep(POLL_SECONDS)
-    codes = [worker.process.returncode for worker in workers]
-    return _ended(next(number for number, code in enumerate(codes) if code), workers) if any(codes) else 0
+    return _ended(workers) if any(worker.process.returncode for worker in workers) else 0
 
 
-def _ended(number: int, workers: list[Worker]) -> int:
+def _ended(workers: list[Worker]) -> int:
     """What follows from the end of one: what the first one says itself, or an error that names it."""
-    code = workers[number].process.returncode
-    if code > 0:  # of its own; what is wrong with all of them, the first one says, too
+    codes = [worker.process.returncode or 0 for worker in workers]
+    # One that was killed counts before those that end because they lost it.
+    number = next(number for number, code in enumerate(codes) if code == (min(codes) or max(codes)))
+    if (code := codes[number]) > 0:  # of its own; what is wrong with all of them, the first one says, too
         with contextlib.suppress(subprocess.TimeoutExpired):
             workers[0].process.wait(TOGETHER_SECONDS)
         if (own := workers[0].process.returncode) is not None and own > 0:

@@ -70,8 +70,8 @@ class Replicas:
         for callback in callbacks:
             if isinstance(callback, ReestimateBatchNorm):
                 callback.network, callback.training_pass = self.network, self.training_pass
-                totals = itertools.cycle(self.sizes)
-                callback.batches = [((images, total),) for (images, *_), total in zip(callback.batches, totals)]
+                numbered = enumerate(callback.batches)
+                callback.batches = [((images, self.sizes[n % len(self.sizes)]),) for n, (images, *_) in numbered]
         show = {"verbose": verbose, "add_progbar": verbose != 0 and self.processes.is_chief}
         counts = {"epochs": epochs, "steps": steps_per_epoch}
         watching = keras.callbacks.CallbackList(callbacks, model=self.part, **show, **counts)
@@ -144,7 +144,9 @@ class Replicas:
         weights = [1.0 if class_weight is None else class_weight[label] for label in labels.numpy()]
         machine.beat()
         rows = self._of_replicas(total, images, labels, tf.constant(weights, tf.float32, [len(weights)]))
-        sums = self.strategy.experimental_local_results(self._step(*rows, tf.constant(total, tf.int32), self.draws))[0]
+        with self.processes.watching():
+            sums = self._step(*rows, tf.constant(total, tf.int32), self.draws)
+            sums = self.strategy.experimental_local_results(sums)[0].numpy()
         self.draws = self.draws + np.array([0, 1])
         return float(sums[0]) * total, float(sums[1])
 

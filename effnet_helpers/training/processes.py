@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
-import json
 import os
-from collections.abc import Sequence
+import re
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from effnet_helpers import machine
 
 import numpy as np
 import tensorflow as tf
+
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+JOIN_SECONDS = 300.0
+
+
+class LostProcessError(OSError):
+    """One of the processes that train together is gone."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,26 @@ class Processes:
         if self.count == 1:
             return values
         machine.beat()
-        return self._summed(values.dtype, values.shape)(tf.constant(values)).numpy()
+        with self.watching():
+            return self._summed(values.dtype, values.shape)(tf.constant(values)).numpy()
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Says who is lost, where TensorFlow gives up a step that all take.
+
+        It asks all processes for a sign of life every 30 seconds, each three times for 10 seconds.
+        """
+        try:
+            yield
+        except tf.errors.OpError as error:
+            found = re.search(r"/task:(\d+) is down", error.message)
+            if self.count == 1 or not (found or isinstance(error, LOST)):
+                raise
+            addresses = self.strategy.cluster_resolver.cluster_spec().job_tasks("worker")
+            who = f"process {found[1]} ({addresses[int(found[1])]})" if found else "another process"
+            raise LostProcessError(
+                f"{who} was killed, hangs or cannot be reached any more; start all of them again with --resume"
+            ) from None
 
     def wait(self) -> None:
         """Waits until all processes are here."""
@@ -124,12 +154,34 @@ class Processes:
 def join_processes() -> Processes | None:
     """Joins the other processes of this training, or takes all GPUs of this one.
 
-    Which processes there are is in the environment variable `TF_CONFIG`; `effnet train` sets it. Call it before any
-    model is built.
+    Which processes there are says the environment variable `TF_CONFIG`, which `effnet train` sets, or `srun`. Call it
+    before any model is built. TensorFlow's servers listen on all interfaces and trust whoever reaches them: only in a
+    network that others cannot enter. A process that the others cannot reach within five minutes ends them.
 
     Returns:
         For `processes` of `fit_head` and `fine_tune`; None where one device trains alone.
     """
-    if len(json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {}).get("worker", ())) > 1:
-        return Processes(tf.distribute.MultiWorkerMirroredStrategy())
+    cluster = machine.find_cluster()
+    if cluster is not None:
+        os.environ.update(cluster.environment(cluster.index))
+        waiting = threading.Timer(JOIN_SECONDS, _give_up, [cluster.addresses])
+        waiting.start()
+        try:
+            return Processes(tf.distribute.MultiWorkerMirroredStrategy())
+        finally:
+            waiting.cancel()
     return Processes(tf.distribute.MirroredStrategy()) if len(tf.config.list_logical_devices("GPU")) > 1 else None
+
+
+def _give_up(addresses: Sequence[str]) -> None:
+    """Ends this process, in whose main thread TensorFlow waits for the others without an end."""
+    missing = []
+    for number, address in enumerate(addresses):
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), 5).close()
+        except OSError as error:
+            missing.append(f"process {number} ({address}: {error})")
+    who = ", ".join(missing) or "a process that answers, but does not train"
+    print(f"effnet: waited {JOIN_SECONDS:.0f} seconds for {who}", file=sys.stderr, flush=True)
+    os._exit(1)

@@ -35,8 +35,9 @@ def balancing(dataset: ImageDataset, balance: str | None) -> tuple[dict[str, boo
 class Served:
     """What a part of a network is trained on, and how long that took to prepare.
 
-    `rows` is how many images or features a pass over `train` and over `val` has. `sample` has the batches of `train`, too. Each counts its passes
-    by itself, and that decides the order: looking at a sample must not change the order of training.
+    `rows` is how many images or features a pass over `train` and over `val` has. `sample` has the batches of `train`,
+    too. Each counts its passes by itself, and that decides the order: looking at a sample must not change the order of
+    training.
     """
 
     train: Any
