@@ -1,5 +1,7 @@
 """Several devices, or several processes, train to the weights of one: same batches, same order, same draws."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -75,3 +77,42 @@ def test_shares_of_each_batch_are_the_batch(options, batch_size):
             parts = parts[:1]
         np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), labels)
         np.testing.assert_allclose(np.concatenate([part[0] for part in parts]), images, rtol=1e-5, atol=1e-3)
+
+
+# before a release
+
+
+def launch_and_hit(monkeypatch, out, addresses, sign=None, at=0):
+    """Trains in two processes, and sends the second one a signal at its `at`-th step that both take."""
+    real, beats = launch._is_stopped, [0]
+
+    def watched(worker):
+        beats[0] = max(beats[0], worker.beats)
+        if sign is not None and not worker.is_first and worker.beats >= at:
+            os.kill(worker.process.pid, sign)
+        return real(worker)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, "_is_stopped", watched)
+        launch.launch([sys.executable, str(TESTS / "together.py"), "processes", str(out)], 2, addresses)
+    return beats[0]
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_process_ends_the_training_which_goes_on_with_any_number(
+    sign, alone, environment, tmp_path, monkeypatch
+):
+    steps = launch_and_hit(monkeypatch, tmp_path / "whole", free_addresses(2))
+    for number, share in enumerate((0.05, 0.3, 0.6, 0.9)):
+        out = tmp_path / f"run{number}"
+        how = "was killed" if sign == signal.SIGKILL else "has been stopped for 10 seconds"
+        with pytest.raises(OSError, match=rf"process 1 of 0 to 1 {how}.*; the others were ended"):
+            launch_and_hit(monkeypatch, out, free_addresses(2), sign, max(1, round(share * steps)))
+        if number % 2:
+            launch_and_hit(monkeypatch, out, free_addresses(2))
+            check_same(f"{out}-0.npz", alone)
+        else:
+            state = f"{out}-state"
+            for found, wanted in zip(together.result(*together.train(folder=state), state), alone, strict=True):
+                np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)

@@ -36,6 +36,7 @@ class Worker:
     """A process, and what is known of it."""
 
     process: subprocess.Popen
+    is_first: bool
     pulse: int
     words: BinaryIO | None
     beats: int = 0
@@ -107,7 +108,7 @@ def _start(
     finally:
         os.close(given)
     os.set_blocking(pulse, False)
-    return Worker(process, pulse, words)
+    return Worker(process, is_first, pulse, words)
 
 
 def _watch(workers: list[Worker]) -> int:

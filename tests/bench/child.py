@@ -58,7 +58,7 @@ def step(image_size: int, batch_size: int) -> float:
 
 
 def together(out: str, tiny: bool, steps: int) -> float:
-    """Fine-tunes as lesson 05 does, with the processes that `TF_CONFIG` names; the first one writes what it measured."""
+    """Fine-tunes as lesson 05 does, with the processes in `TF_CONFIG`; the first one writes what it measured."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
     processes, ends = training.join_processes(), []
     images = textile(Settings(tiny=tiny))
