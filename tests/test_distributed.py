@@ -100,9 +100,7 @@ def launch_and_hit(monkeypatch, out, addresses, sign=None, at=0):
 
 @pytest.mark.release
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_process_ends_the_training_which_goes_on_with_any_number(
-    sign, alone, environment, tmp_path, monkeypatch
-):
+def test_a_lost_process_ends_the_training_and_any_number_goes_on(sign, alone, environment, tmp_path, monkeypatch):
     steps = launch_and_hit(monkeypatch, tmp_path / "whole", free_addresses(2))
     for number, share in enumerate((0.05, 0.3, 0.6, 0.9)):
         out = tmp_path / f"run{number}"

@@ -87,18 +87,19 @@ class Processes:
     def watching(self) -> Iterator[None]:
         """Says who is lost, where TensorFlow gives up a step that all take.
 
-        It asks all processes for a sign of life every 30 seconds, each three times for 10 seconds.
+        Its processes give each other signs of life, and one without any is given up after 10 seconds.
         """
         try:
             yield
         except tf.errors.OpError as error:
-            found = re.search(r"/task:(\d+) is down", error.message)
+            found = {int(number) for number in re.findall(r"/replica:\d+/task:(\d+)", error.message)} - {self.rank}
             if self.count == 1 or not (found or isinstance(error, LOST)):
                 raise
             addresses = self.strategy.cluster_resolver.cluster_spec().job_tasks("worker")
-            who = f"process {found[1]} ({addresses[int(found[1])]})" if found else "another process"
+            who = " or ".join(f"process {number} ({addresses[number]})" for number in sorted(found))
             raise LostProcessError(
-                f"{who} was killed, hangs or cannot be reached any more; start all of them again with --resume"
+                f"{who or 'another process'} was killed, was stopped or cannot be reached any more; start all of them "
+                "again, with --resume"
             ) from None
 
     def wait(self) -> None:
