@@ -1,4 +1,4 @@
-"""One training in several processes, or on several devices of one: `python together.py devices|processes OUT`."""
+"""One training in several processes, or on devices of one: `python together.py devices|processes OUT [head]`."""
 
 import dataclasses
 import sys
@@ -11,7 +11,7 @@ import tensorflow as tf
 import tiny
 
 AUGMENT = {"flip": "both", "rotation": 20}
-HEAD = {"epochs": 1, "batch_size": 16, "learning_rate": 0.03, "balance": "class_weights"}
+HEAD = {"epochs": 2, "batch_size": 16, "learning_rate": 0.03}
 TUNING = {
     "steps": 4,
     "validations": 2,
@@ -19,12 +19,12 @@ TUNING = {
     "learning_rate": 3e-3,
     "warmup_steps": 0,
     "augment": AUGMENT,
-    "balance": "balanced_sampling",
+    "balance": "class_weights",
 }
 
 
-def train(processes=None, folder=None, cache=True, **changed):
-    """Fits a head and fine-tunes; dropout, skipped blocks, batch normalization and augmentation all take part."""
+def train(processes=None, folder=None, head=False):
+    """Fine-tunes; dropout, skipped blocks, batch normalization, views and class weights all take part."""
     depth = tiny.TINY
     tiny.TINY = dataclasses.replace(depth, depth=0.3)
     try:
@@ -33,10 +33,9 @@ def train(processes=None, folder=None, cache=True, **changed):
         tiny.TINY = depth
     textile = data.load("textile", image_size=32, resize_mode="crop", limit_per_class=19)
     common = {"processes": processes, "checkpoint_dir": folder}
-    fits = [training.fit_head(model, textile, **HEAD, **common)]
+    fits = [training.fit_head(model, textile, **HEAD, **common)] if head else []
     models.unfreeze_blocks(model, last=2)
-    fits.append(training.fine_tune(model, textile, **{**TUNING, **changed}, views=2, cache=cache, **common))
-    return model, fits
+    return model, [*fits, training.fine_tune(model, textile, **TUNING, views=2, **common)]
 
 
 def result(model, fits, folder):
@@ -59,8 +58,8 @@ def processes_of(kind):
 
 
 if __name__ == "__main__":
-    kind, out = sys.argv[1:]
+    kind, out, *head = sys.argv[1:]
     joined = processes_of(kind)
-    trained = train(joined, f"{out}-state")
+    trained = train(joined, f"{out}-state", bool(head))
     joined.wait()
     np.savez(f"{out}-{joined.rank}", *result(*trained, f"{out}-state"))
