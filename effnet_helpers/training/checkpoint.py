@@ -77,6 +77,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.record: dict[str, Any] = {"epoch": 0, "finished": False, "seconds": 0.0}
         self.writes = self.folder is not None and (processes is None or processes.is_chief)
         if self.folder is None:
+            if processes is not None:
+                _agree(processes, 0, _settings(model, dataset, arguments))
             return
         is_usable = self.folder.is_dir() or not self.folder.exists()
         expect(is_usable, "checkpoint_dir", str(folder), "a folder, or the path of a new one")
@@ -97,7 +99,7 @@ class Checkpoint(keras.callbacks.Callback):
             then = f"goes on after {self.newest.name}" if self.newest else "begins anew"
             warnings.warn(f"{'; '.join(damaged)}: training {then}.", stacklevel=3)
         if processes is not None:  # none writes before all have read
-            processes.agree("What `checkpoint_dir` holds, and the training,", json.dumps([self.epoch, self.settings]))
+            _agree(processes, self.epoch, self.settings)
 
     @property
     def epoch(self) -> int:
@@ -210,6 +212,12 @@ def _settings(model: keras.Model, dataset: ImageDataset, arguments: Mapping[str,
         "weights_at_start": network_fingerprint(model),
     }
     return json.loads(json.dumps(settings, default=str))
+
+
+def _agree(processes: Processes, epoch: int, settings: Mapping[str, Any]) -> None:
+    """Makes sure that all processes train the same, from the same checkpoint; weights at the start are the chief's."""
+    common = {name: value for name, value in settings.items() if name != "weights_at_start"}
+    processes.agree("The training, its pictures and what `checkpoint_dir` holds", json.dumps([epoch, common]))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:

@@ -76,6 +76,7 @@ class Replicas:
         counts = {"epochs": epochs, "steps": steps_per_epoch}
         watching = keras.callbacks.CallbackList(callbacks, model=self.part, **show, **counts)
         self.part.stop_training, batches = False, iter(train)
+        self._take_weights_of_chief()
         self.push()
         watching.on_train_begin()
         for epoch in range(initial_epoch, epochs):
@@ -124,6 +125,14 @@ class Replicas:
             ours.assign(theirs.numpy())
         for layer, state in zip(self.dropouts, self.draws, strict=True):
             layer.seed_generator.state.assign(state)
+
+    def _take_weights_of_chief(self) -> None:
+        """Lets all processes start alike, though other processors round differently, or a seed was not set."""
+        weights = [weight.numpy() for weight in self.part.weights]
+        flat = np.concatenate([weight.ravel() for weight in weights]) * self.processes.is_chief
+        ends = np.cumsum([weight.size for weight in weights])[:-1]
+        for weight, values in zip(self.part.weights, np.split(self.processes.sum(flat), ends), strict=True):
+            weight.assign(values.reshape(weight.shape))
 
     def _pairs(self) -> Iterable[tuple[keras.Variable, keras.Variable]]:
         yield from zip(self.part.weights, self.network.weights, strict=True)
