@@ -52,6 +52,7 @@ class Replicas:
         self._step = tf.function(self._step, [rows, labels, weights, size, draws])
         self._score = tf.function(self._score, [rows, labels, size])
         self._forward = tf.function(self._forward, [rows])
+        self._take_weights_of_chief()
         self.push()
 
     def fit(
@@ -76,7 +77,6 @@ class Replicas:
         counts = {"epochs": epochs, "steps": steps_per_epoch}
         watching = keras.callbacks.CallbackList(callbacks, model=self.part, **show, **counts)
         self.part.stop_training, batches = False, iter(train)
-        self._take_weights_of_chief()
         self.push()
         watching.on_train_begin()
         for epoch in range(initial_epoch, epochs):
