@@ -122,7 +122,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.before = [variable.numpy() for variable in part.variables]
         if self.newest is None:
             return
-        part.optimizer.build(part.trainable_variables)
+        if not part.optimizer.built:
+            part.optimizer.build(part.trainable_variables)
         variables, best = self._variables(), self._positions_of_best()
         for variable, value in zip(variables, self.arrays[: len(variables)], strict=True):
             variable.assign(value)

@@ -43,7 +43,8 @@ class Replicas:
             self.network = keras.models.clone_model(part, clone_function=self._copy)
             self.optimizer = keras.optimizers.deserialize(keras.optimizers.serialize(part.optimizer))
             self.optimizer.build(self.network.trainable_variables)
-        part.optimizer.build(part.trainable_variables)
+        if not part.optimizer.built:
+            part.optimizer.build(part.trainable_variables)
         local = processes.local_replicas
         rows = [tf.TensorSpec((None, *part.input_shape[1:]), tf.float32)] * local
         labels, weights = ([tf.TensorSpec((None,), dtype)] * local for dtype in (tf.int32, tf.float32))
