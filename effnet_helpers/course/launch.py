@@ -1,7 +1,8 @@
 """Starts the processes of a training on this machine, watches them, and ends all of them when one fails.
 
 A process that waits for one that is gone waits for ever. So whoever is killed, stopped or hanging is named here, and
-the others are ended: at once, within `STOPPED_SECONDS`, or within `HANGING_SECONDS`.
+the others are ended: at once, within `STOPPED_SECONDS`, or within `HANGING_SECONDS`, in which no process took a step
+and all together used less than a tenth of a core.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from effnet_helpers.machine import FIRST_PORT, PULSE, Cluster
 import psutil
 
 STOPPED_SECONDS, HANGING_SECONDS, TOGETHER_SECONDS, POLL_SECONDS = 10.0, 600.0, 2.0, 0.2
+LOOK_SECONDS, BUSY = 10.0, 0.1  # how often to look at the time on cores, and what share of one counts as work
 NEW_USER, NEW_NET = 0x10000000, 0x40000000  # of Linux' `unshare`
 SET_FLAGS, UP = 0x8914, 0x41  # of a network interface
 
@@ -66,9 +68,11 @@ def launch(command: Sequence[str], count: int, cluster: Cluster | None = None) -
         The exit code of the first one if it ended by itself, else 0.
 
     Raises:
-        CourseError: If this system does not let them have a network of their own.
+        CourseError: If this system does not let them have a network of their own, or cannot start them at all.
         OSError: If one failed: which one, and of what. The others are ended then.
     """
+    if os.name == "nt":
+        raise CourseError("--processes needs Linux or macOS; elsewhere start each process with --cluster and --index")
     addresses = cluster.addresses if cluster else tuple(f"127.0.0.1:{FIRST_PORT + number}" for number in range(count))
     together, workers = Cluster(addresses, None), []
     try:
@@ -77,6 +81,10 @@ def launch(command: Sequence[str], count: int, cluster: Cluster | None = None) -
             enter = _nowhere if cluster else _new_network if first is None else _network_of(first)
             workers.append(_start(command, together.environment(index), enter, _cores(index, count), index == 0))
         return _watch(workers)
+    except KeyboardInterrupt:  # which they have had, too
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            workers[0].process.wait(TOGETHER_SECONDS)
+        raise
     finally:
         for worker in workers:
             with contextlib.suppress(ProcessLookupError):
@@ -112,7 +120,8 @@ def _start(
 
 
 def _watch(workers: list[Worker]) -> int:
-    latest = time.monotonic()
+    latest = looked = time.monotonic()
+    used = _core_seconds(workers)
     while running := [each for each in workers if each.process.poll() is None]:
         if any(worker.process.returncode for worker in workers):
             return _ended(workers)
@@ -124,6 +133,10 @@ def _watch(workers: list[Worker]) -> int:
             worker.stopped_at = (worker.stopped_at or now) if worker in running and _is_stopped(worker) else None
             if worker.stopped_at and now - worker.stopped_at > STOPPED_SECONDS:
                 raise _failure(number, workers, f"has been stopped for {STOPPED_SECONDS:.0f} seconds")
+        if now - looked > LOOK_SECONDS:
+            before, used = used, _core_seconds(workers)
+            latest = now if used - before > BUSY * (now - looked) else latest
+            looked = now
         if now - latest > HANGING_SECONDS:
             slowest = min(running, key=lambda each: each.beats)
             raise _failure(workers.index(slowest), workers, f"hangs, for {HANGING_SECONDS:.0f} seconds now")
@@ -157,6 +170,16 @@ def _is_stopped(worker: Worker) -> bool:
         return psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED
     except psutil.NoSuchProcess:
         return False
+
+
+def _core_seconds(workers: list[Worker]) -> float:
+    """The time that all have had on cores."""
+    seconds = 0.0
+    for worker in workers:
+        with contextlib.suppress(psutil.Error):
+            times = psutil.Process(worker.process.pid).cpu_times()
+            seconds += times.user + times.system
+    return seconds
 
 
 def _cores(index: int, count: int) -> list[int]:
