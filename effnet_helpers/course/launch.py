@@ -27,7 +27,8 @@ from effnet_helpers.machine import FIRST_PORT, PULSE, Cluster
 
 import psutil
 
-STOPPED_SECONDS, HANGING_SECONDS, TOGETHER_SECONDS, POLL_SECONDS = 10.0, 600.0, 2.0, 0.2
+STOPPED_SECONDS = 3.0  # before TensorFlow in the others gives it up, which takes 6 to 10 seconds
+HANGING_SECONDS, TOGETHER_SECONDS, POLL_SECONDS = 600.0, 2.0, 0.2
 LOOK_SECONDS, BUSY = 10.0, 0.1  # how often to look at the time on cores, and what share of one counts as work
 NEW_USER, NEW_NET = 0x10000000, 0x40000000  # of Linux' `unshare`
 SET_FLAGS, UP = 0x8914, 0x41  # of a network interface

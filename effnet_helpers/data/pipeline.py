@@ -239,7 +239,8 @@ def _shared(batches: tf.data.Dataset, share: tuple[int, int, int]) -> tf.data.Da
 
     def mine(rows: tf.Tensor) -> tf.Tensor:
         size = tf.size(rows)
-        return rows if size < of else rows[size * first // of : size * last // of]
+        ends = tf.where(size < of, [0, size], [size * first // of, size * last // of])
+        return rows[ends[0] : ends[1]]
 
     return batches.map(mine)
 

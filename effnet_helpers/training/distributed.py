@@ -50,9 +50,9 @@ class Replicas:
         labels, weights = ([tf.TensorSpec((None,), dtype)] * local for dtype in (tf.int32, tf.float32))
         draws = tf.TensorSpec((len(self.dropouts), 2), tf.int64)
         size = tf.TensorSpec((), tf.int32)
-        self._step = tf.function(self._step, [rows, labels, weights, size, draws])
-        self._score = tf.function(self._score, [rows, labels, size])
-        self._forward = tf.function(self._forward, [rows])
+        self._step = tf.function(self._step, [rows, labels, weights, size, draws], autograph=False)
+        self._score = tf.function(self._score, [rows, labels, size], autograph=False)
+        self._forward = tf.function(self._forward, [rows], autograph=False)
         self._take_weights_of_chief()
         self.push()
 

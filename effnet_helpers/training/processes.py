@@ -145,7 +145,7 @@ class Processes:
             values = tf.identity(values) if is_first else tf.zeros_like(values)  # each process counts once
             return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
 
-        @tf.function(input_signature=[tf.TensorSpec(shape, dtype)])
+        @tf.function(input_signature=[tf.TensorSpec(shape, dtype)], autograph=False)
         def summed(values: tf.Tensor) -> tf.Tensor:
             return self.strategy.experimental_local_results(self.strategy.run(on_replica, (values,)))[0]
 
