@@ -45,6 +45,7 @@ def check_same(path, expected):
             np.testing.assert_allclose(found[name], wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the launcher does not run there")
 def test_two_processes_train_to_the_weights_of_one(alone, environment, tmp_path):
     out = tmp_path / "process"
     command = [sys.executable, str(TESTS / "together.py"), "processes", str(out)]

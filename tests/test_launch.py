@@ -10,6 +10,7 @@ from effnet_helpers.machine import Cluster
 import psutil
 import pytest
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="there each process is started by hand")
 HERE = Cluster(("127.0.0.1:1", "127.0.0.1:2"), None)  # named, so that no network of their own is needed
 START = "import json, os, signal, sys, time; index = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
 
@@ -75,6 +76,7 @@ def test_without_named_addresses_they_share_a_network_that_nothing_else_reaches(
         assert "does not let the processes have a network of their own" in str(error)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system shares out its cores by itself")
 def test_where_there_are_cores_for_all_each_has_its_own():
     cores = sorted(os.sched_getaffinity(0))
     both = [launch._cores(index, len(cores)) for index in range(len(cores))]
