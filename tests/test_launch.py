@@ -5,10 +5,12 @@ import sys
 import time
 
 from effnet_helpers.course import CourseError, launch
+from effnet_helpers.course.cli import app
 from effnet_helpers.machine import Cluster
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there each process is started by hand")
 HERE = Cluster(("127.0.0.1:1", "127.0.0.1:2"), None)  # named, so that no network of their own is needed
@@ -82,3 +84,24 @@ def test_where_there_are_cores_for_all_each_has_its_own():
     both = [launch._cores(index, len(cores)) for index in range(len(cores))]
     assert both == [[core] for core in cores]
     assert launch._cores(0, len(cores) + 1) == []
+
+
+def test_the_command_hands_its_options_on_to_each_process_before_it_loads_anything(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        launch, "launch", lambda command, count, cluster: started.append((command, count, cluster)) or 0
+    )
+    options = ["--out", str(tmp_path / "m.keras"), "--steps", "6", "--resume"]
+    monkeypatch.setitem(sys.modules, "effnet_helpers.course.train", None)  # would fail
+    assert CliRunner().invoke(app, ["train", "textile", *options, "--processes", "2"]).exit_code == 0
+    (command, count, cluster), here = started.pop(), "127.0.0.1:7001,localhost:7002"
+    assert (count, cluster, command[:5]) == (2, None, launch.own_command(["train", "textile"]))
+    given = " ".join(command)
+    assert "--steps 6" in given
+    assert "--resume" in given
+    assert "--processes" not in given
+    assert "--folds" not in given
+    assert CliRunner().invoke(app, ["train", "textile", *options, "--cluster", here]).exit_code == 0
+    assert started.pop()[1:] == (2, Cluster(tuple(here.split(",")), None))
+    refused = CliRunner().invoke(app, ["train", "textile", *options, "--processes", "2", "--cluster", here])
+    assert (refused.exit_code, "a cluster is there already" in refused.output) == (2, True)

@@ -330,12 +330,12 @@ def train(
     given = {name: value for name, value in options.items() if name not in others}
     report = report or out.with_suffix(".html")
     with _writing(out), _writing(report):
+        if _in_processes(options, processes, cluster, index):  # first, since a launcher does without TensorFlow
+            return
         from effnet_helpers.course.train import train as train_classifier
         from effnet_helpers.course.train_settings import Settings
 
-        settings = Settings(**given)
-        if not _in_processes(options, processes, cluster, index):
-            train_classifier(settings, out, Console(), report, resume)
+        train_classifier(Settings(**given), out, Console(), report, resume)
 
 
 def _in_processes(options: dict[str, Any], count: int, addresses: str | None, index: int | None) -> bool:
