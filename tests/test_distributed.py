@@ -45,7 +45,7 @@ def check_same(path, expected):
             np.testing.assert_allclose(found[name], wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="the launcher does not run there")
+@pytest.mark.posix
 def test_two_processes_train_to_the_weights_of_one(alone, environment, tmp_path):
     out = tmp_path / "process"
     command = [sys.executable, str(TESTS / "together.py"), "processes", str(out)]
@@ -100,14 +100,16 @@ def launch_and_hit(monkeypatch, out, addresses, sign=None, at=0):
     return beats[0]
 
 
+@pytest.mark.posix
 @pytest.mark.release
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_process_ends_the_training_and_any_number_goes_on(sign, environment, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGSTOP"])
+def test_a_lost_process_ends_the_training_and_any_number_goes_on(name, environment, tmp_path, monkeypatch):
+    sign = getattr(signal, name)  # which Windows does not know
     whole = together.result(*together.train(folder=tmp_path / "alone", head=True), tmp_path / "alone")
     steps = launch_and_hit(monkeypatch, tmp_path / "whole", free_addresses(2))
     for number, share in enumerate((0.2, 0.5, 0.8)):
         out = tmp_path / f"run{number}"
-        how = "was killed" if sign == signal.SIGKILL else "has been stopped for 3 seconds"
+        how = "was killed" if name == "SIGKILL" else "has been stopped for 3 seconds"
         with pytest.raises(OSError, match=rf"process 1 of 0 to 1 {how}.*; the others were ended"):
             launch_and_hit(monkeypatch, out, free_addresses(2), sign, max(1, round(share * steps)))
         if number % 2:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="there each process is started by hand")
+pytestmark = pytest.mark.posix
 HERE = Cluster(("127.0.0.1:1", "127.0.0.1:2"), None)  # named, so that no network of their own is needed
 START = "import json, os, signal, sys, time; index = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
 
