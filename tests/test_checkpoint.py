@@ -1,7 +1,6 @@
 """Training that is interrupted anywhere goes on, and ends as if nothing had happened."""
 
 import contextlib
-import dataclasses
 import itertools
 import os
 import random
@@ -19,8 +18,9 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
 from tiny import tiny_classifier
+
+pytestmark = pytest.mark.usefixtures("short_network")
 
 AUGMENT = {"flip": "both", "rotation": 20}
 HEAD = {"epochs": 4, "batch_size": 16, "learning_rate": 0.01}  # 3 steps a pass
@@ -37,14 +37,6 @@ TRAININGS = {
     ),
     "everything": (None, {**TUNING, "cache": False}),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_network():
-    """With one block that is skipped at random: what takes long here is that Keras traces each network anew."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny, "TINY", dataclasses.replace(tiny.TINY, depth=0.3))
-        yield
 
 
 @pytest.fixture(scope="module")

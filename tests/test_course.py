@@ -15,7 +15,7 @@ import time
 from datetime import datetime
 from io import StringIO
 
-from effnet_helpers.course import CourseError, build, places, profiles, run
+from effnet_helpers.course import CourseError, build, places, profiles, run, seeds
 from effnet_helpers.course.cli import app
 from effnet_helpers.course.display import LiveProgress, main_figures, summary_table
 from effnet_helpers.course.execute import Outcome, execute
@@ -380,7 +380,7 @@ def test_seed_statistics_leave_out_failures_and_texts():
         10: [outcome_with({"accuracy": 0.6, "once": 1})],
         2: [outcome_with({"accuracy": 0.0}, status="failed", error="E", cell=1)],
     }
-    table = run.seed_statistics(runs)
+    table = seeds.seed_statistics(runs)
     assert list(table["figure"]) == ["accuracy", "once"]
     row = table.iloc[0]
     assert (row["seeds"], row["minimum"], row["maximum"], row["seed_10"]) == (2, 0.4, 0.6, 0.6)

@@ -38,7 +38,8 @@ def wheels(tmp_path_factory):
     for name in filter(None, names.split("\0")):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, place / name)
-    subprocess.run([sys.executable, "-m", "build", "--no-isolation", "--outdir", out, place], check=True)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", out, place]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return out
 
 

@@ -10,6 +10,7 @@ from effnet_helpers import data, evaluation, export, machine, models, outputs, p
 from effnet_helpers.course import ROOT
 from effnet_helpers.course.cli import app
 from effnet_helpers.export import predict as prediction
+from effnet_helpers.export import verify
 from effnet_helpers.models import ModelCard
 
 import hostile
@@ -411,3 +412,19 @@ def test_the_command_says_which_pictures_may_be_none_of_the_classes(trusted, tmp
     table = pd.read_csv(tmp_path / "p.csv")
     assert list(table["none_of_these"]) == [False] * 3 + [bool(each > 0.012) for each in distances[3:]]
     assert "3 may be none of the classes (so are 5% of those that are one):" in output
+
+
+def test_eight_bits_are_not_asked_how_far_a_picture_lies(trusted, monkeypatch):
+    folder, model, card, pixels, _ = trusted
+    asked = []
+
+    def convert(*arguments):
+        asked.append(arguments[-1])
+        raise InterruptedError
+
+    monkeypatch.setattr(verify, "convert_classifier", convert)
+    for precision in ("float16", "int8"):
+        with pytest.raises(InterruptedError):
+            options = {"precision": precision, "representative": pixels}
+            export.export(model, folder / "8.tflite", card=card, images=pixels, **options)
+    assert [centres is None for centres in asked] == [False, True]

@@ -1,14 +1,22 @@
 """`effnet train`: one command to a model and a page; refused in a sentence, resumed after any interruption."""
 
 import base64
+import functools
 import io
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import weakref
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 from effnet_helpers import data, models, runtime, training
 from effnet_helpers.course import CourseError, train_trust
+from effnet_helpers.course import train as course_train
 from effnet_helpers.course.cli import app
 from effnet_helpers.course.train import _answers_of_fold, train
 from effnet_helpers.course.train_settings import Settings
@@ -20,6 +28,8 @@ from PIL import Image
 from rich.console import Console
 from tiny import tiny_backbone
 from typer.testing import CliRunner
+
+pytestmark = pytest.mark.usefixtures("short_network")
 
 OPTIONS = (
     "--image-size",
@@ -33,18 +43,19 @@ OPTIONS = (
     "--batch-size",
     "8",
     "--folds",
-    "3",
+    "2",
     "--alarm",
     "dark,any",
 )
-SETTINGS = Settings("", image_size=32, augment="mirrored", steps=6, from_block="block7a", batch_size=8, folds=3)
+SETTINGS = Settings("", image_size=32, augment="mirrored", steps=6, from_block="block7a", batch_size=8, folds=2)
 SETTINGS = replace(SETTINGS, alarm="dark,any")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tiny_network():
-    """The command on a network that trains in seconds."""
+def tiny_network(short_network):
+    """The command on a network, and for a number of epochs, that take seconds."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "fit_head", functools.partial(training.fit_head, epochs=4))
         patch.setattr(models, "build_backbone", lambda variant, image_size: tiny_backbone(image_size))
         yield
 
@@ -65,14 +76,41 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(pictures, tmp_path_factory):
-    """The folder of a training that was never interrupted, and what it said."""
-    folder = tmp_path_factory.mktemp("secret")
+def uninterrupted(pictures, tmp_path_factory):
+    """A training that was never interrupted: its folder, what it said, its pages, networks left when one was built."""
+    folder, networks, left = tmp_path_factory.mktemp("secret"), [], []
+
+    def build(*_, image_size):
+        left.append(sum(reference() is not None for reference in networks))
+        network = tiny_backbone(image_size)
+        networks.append(weakref.ref(network.layers[1]))
+        return network
+
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(models, "build_backbone", build)
+        pages = pages_of(patch)
         result = effnet(pictures, "--out", "shells.keras", *OPTIONS)
     assert result.exit_code == 0, result.output
-    return folder, result.output
+    return SimpleNamespace(folder=folder, said=result.output, pages=pages, left=left)
+
+
+@pytest.fixture(scope="module")
+def trained(uninterrupted):
+    """Its folder and what it said."""
+    return uninterrupted.folder, uninterrupted.said
+
+
+def pages_of(patch):
+    """Gives the list of what each page is told, and whether the model is there by then."""
+    pages, write = [], course_train.write_report
+
+    def note(path, told, *rest):
+        pages.append((path.with_suffix(".keras").exists(), told))
+        write(path, told, *rest)
+
+    patch.setattr(course_train, "write_report", note)
+    return pages
 
 
 def effnet(*arguments):
@@ -85,7 +123,7 @@ def test_one_command_leaves_a_model_its_card_and_a_report(trained):
     assert re.search(r"This takes about \d minutes?, \d\.\d GB of memory and \d\.\d GB of disk\.", said)
     assert re.search(r"45 of 46 pictures can be used.*3 classes; images: 30 train, 6 val, 9 test", said, re.DOTALL)
     assert "On test images:" in said
-    assert re.search(r"3 times, each time without a part of the images, on those: .* of 45 right", said)
+    assert re.search(r"2 times, each time without a part of the images, on those: .* of 45 right", said)
     model, card = models.load(folder / "shells.keras")
     assert card.class_names == ("any", "bright", "dark")
     assert (card.trust.images, card.trust.kept_apart, card.trust.alarm_classes) == (6, False, ("dark", "any"))
@@ -134,20 +172,101 @@ def interrupted_in(phase, monkeypatch, arguments):
 
 def test_what_was_interrupted_between_phases_ends_as_if_it_had_not_been(trained, pictures, tmp_path, monkeypatch):
     out, said = tmp_path / "shells.keras", io.StringIO()
-    arguments = (replace(SETTINGS, specification=str(pictures)), out, Console(file=said))
+    arguments = (replace(SETTINGS, specification=str(pictures)), out, Console(file=said, width=1000))
     interrupted_in("choose_recipe", monkeypatch, arguments)
     with pytest.raises(CourseError, match=r"did not end: go on with --resume, or delete that folder"):
         train(*arguments)
     with pytest.raises(CourseError, match=r"other settings \(--seed was 0, is 1\)"):
         train(replace(arguments[0], seed=1), *arguments[1:], resume=True)
     interrupted_in("fine_tune", monkeypatch, (*arguments, None, True))
-    assert "the same command with --resume goes on" in said.getvalue().replace("\n", " ")
+    assert "the same command with --resume goes on" in said.getvalue()
+    assert not out.exists()
+    asked = []
+
+    def answers_of_fold(number, *_):
+        asked.append(number)
+        if asked == [0, 1]:
+            raise KeyboardInterrupt
+        return np.eye(3)[[number] * 4], np.array([0, 0, 1, 2])
+
+    monkeypatch.setattr(course_train, "_answers_of_fold", answers_of_fold)
+    with pytest.raises(KeyboardInterrupt):
+        train(*arguments, resume=True)
+    assert models.load(out)[1].class_names == ("any", "bright", "dark")
+    assert re.search(r"The model: .*shells\.keras\n.*with --resume goes on", said.getvalue(), re.DOTALL)
+    page = out.with_suffix(".html")
+    assert "2 further models" in page.read_text(encoding="utf-8")
     (tmp_path / "shells.training" / "thesis.txt").write_text("precious")
     train(*arguments, resume=True)
+    assert asked == [0, 1, 0, 1]
+    assert "further models" not in page.read_text(encoding="utf-8")
+    assert "37.5 % of 8 right" in said.getvalue().splitlines()[-1]
     assert [path.name for path in (tmp_path / "shells.training").iterdir()] == ["thesis.txt"]
     ours, theirs = (models.load(folder / "shells.keras")[0].get_weights() for folder in (tmp_path, trained[0]))
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_the_model_and_its_page_come_before_the_folds(uninterrupted):
+    (is_there, first), (_, last) = uninterrupted.pages
+    assert (is_there, first.folds, first.pending, last.pending) == (True, None, 2, 0)
+    assert "folds 2 of 2" not in first.seconds
+    assert "folds 2 of 2" in last.seconds
+    assert uninterrupted.said.index("The model: shells.keras") < uninterrupted.said.index("folds 1 of 2")
+
+
+def test_no_network_stays_in_memory_beside_that_of_the_next_fold(uninterrupted):
+    assert uninterrupted.left == [0, 0, 0]
+
+
+def check_resumed_in_a_fold(uninterrupted, settings, out, monkeypatch):
+    """Finds the model and its page, goes on, and compares what all folds answer."""
+    card, page = out.with_suffix(".json"), out.with_suffix(".html")
+    assert models.load(out)[1].class_names == ("any", "bright", "dark")
+    assert "2 further models" in page.read_text(encoding="utf-8")
+    assert (out.with_suffix(".training") / "fold-0.npz").exists()
+    pages = pages_of(monkeypatch)
+    train(settings, out, Console(file=io.StringIO()), resume=True)
+    assert sorted(out.parent.iterdir()) == sorted([out, card, page])
+    assert "further models" not in page.read_text(encoding="utf-8")
+    (ours, count), (theirs, _) = (each[-1][1].folds for each in (pages, uninterrupted.pages))
+    assert count == 2
+    assert np.array_equal(ours.labels, theirs.labels)
+    np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-6)
+
+
+TO_BE_KILLED = """
+import dataclasses, functools, os, signal, sys
+from effnet_helpers import models, training
+from effnet_helpers.course.cli import app
+from effnet_helpers.training.checkpoint import Checkpoint
+import tiny
+
+tiny.TINY = dataclasses.replace(tiny.TINY, depth=0.3)
+training.fit_head = functools.partial(training.fit_head, epochs=4)
+on_epoch_end = Checkpoint.on_epoch_end
+
+def be_killed(self, epoch, logs=None):
+    on_epoch_end(self, epoch, logs)
+    if (self.folder.name, self.phase, epoch) == ("fold-1", "fine_tune", 2):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Checkpoint.on_epoch_end = be_killed
+models.build_backbone = lambda variant, image_size: tiny.tiny_backbone(image_size)
+app(["train", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.release
+def test_what_was_killed_in_the_midst_of_a_fold_ends_as_if_it_had_not_been(
+    uninterrupted, pictures, tmp_path, monkeypatch
+):
+    out = tmp_path / "shells.keras"
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    command = [sys.executable, "-c", TO_BE_KILLED, pictures, "--out", out, *OPTIONS]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGKILL
+    assert list((tmp_path / "shells.training" / "fold-1").glob("fine_tune-*.npz"))
+    check_resumed_in_a_fold(uninterrupted, replace(SETTINGS, specification=str(pictures)), out, monkeypatch)
 
 
 def test_a_fold_starts_from_the_same_weights_whatever_ran_before(tmp_path, monkeypatch):

@@ -26,7 +26,12 @@ TOTAL_PARAMETERS = {
 PUBLISHED_DROP_CONNECT_RATE = 0.2
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+# One rule makes all of them: for the others, the deepest of which take half a minute, it is enough before a release.
+OFTEN = ("B0", "B3", "Lite0", "Lite2")
+PARAMETERS = [pytest.param(name, marks=[pytest.mark.release] * (name not in OFTEN)) for name in VARIANTS]
+
+
+@pytest.fixture(scope="module", params=PARAMETERS)
 def variant(request):
     return get_variant(request.param)
 

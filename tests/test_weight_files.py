@@ -12,6 +12,7 @@ from pathlib import Path
 
 from effnet_helpers import data, models, training
 from effnet_helpers.models import WeightsError, weights
+from effnet_helpers.models.weight_files import checkpoint_prefix
 from effnet_helpers.training.features import network_fingerprint
 from effnet_helpers.variants import WEIGHTS, get_variant
 
@@ -69,10 +70,10 @@ def backbones(b0_file):
 
 
 CASES = [
-    pytest.param(source, case, id=f"{case['model']}-{case['recipe']}", marks=[pytest.mark.release] * is_second)
+    pytest.param(source, case, id=f"{case['model']}-{case['recipe']}", marks=[pytest.mark.release] * is_larger)
     for source in STATED
     for case in STATED[source]["cases"]
-    for is_second in [case["model"] in ("efficientnet_b3", "efficientnet-b2")]
+    for is_larger in [case["model"] in ("efficientnet_b3", "tf_efficientnet_b3", "efficientnet-b2")]
 ]
 
 
@@ -104,6 +105,14 @@ def test_moving_averages_count_where_a_checkpoint_has_them(tmp_path):
     np.testing.assert_array_equal(found["stem/conv2d/kernel"], averages["efficientnet-b0/stem/conv2d/kernel"])
     for path in (both / "model.ckpt", both / "model.ckpt.index"):
         assert weights.read_weight_file(path).arrays.keys() == found.keys()
+
+
+def test_of_several_checkpoints_in_a_folder_the_one_of_the_last_step_is_taken(tmp_path):
+    for step in (9, 10, 100, 20):
+        (tmp_path / f"model.ckpt-{step}.index").touch()
+    assert checkpoint_prefix(tmp_path) == tmp_path / "model.ckpt-100"
+    assert checkpoint_prefix(tmp_path / "model.ckpt-9") == tmp_path / "model.ckpt-9"
+    assert checkpoint_prefix(tmp_path / "model.ckpt-8") is None
 
 
 def test_with_and_without_top_are_one_network(b0_file, b0_arrays, tmp_path, backbones):

@@ -197,11 +197,11 @@ def test_variants_without_packaged_weights_say_so(name):
 # --- B0–B7 ------------------------------------------------------------------------------------------------------------
 
 
-def write_official_h5(path: Path, model: keras.Model) -> Path:
+def write_official_h5(path: Path, layers: list[keras.layers.Layer]) -> Path:
     """Writes the layout of Keras 2's `save_weights`, which the official files have."""
     with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
-        for layer in model.layers:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+        for layer in layers:
             group = file.create_group(layer.name)
             names = [f"{layer.name}/{weight.name}:0".encode() for weight in layer.weights]
             group.attrs["weight_names"] = names
@@ -214,9 +214,9 @@ def shape(include_top: bool) -> tuple[int, int, int]:
     return (224, 224, 3) if include_top else (64, 64, 3)  # Keras wants its own size where it loads the top
 
 
-def random_b0(include_top: bool) -> keras.Model:
+def random_b0() -> keras.Model:
     keras.utils.set_random_seed(0)
-    model = keras.applications.EfficientNetB0(weights=None, include_top=include_top, input_shape=shape(include_top))
+    model = keras.applications.EfficientNetB0(weights=None)
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -225,9 +225,8 @@ def random_b0(include_top: bool) -> keras.Model:
             beta.assign(rng.normal(0, 0.1, beta.shape))
             mean.assign(rng.normal(0, 0.1, mean.shape))
             variance.assign(rng.uniform(0.5, 1.5, variance.shape))
-    if include_top:
-        kernel = model.get_layer("predictions").kernel
-        kernel.assign(kernel * 100)  # random features hardly differ; this makes the probabilities differ
+    kernel = model.get_layer("predictions").kernel
+    kernel.assign(kernel * 100)  # random features hardly differ; this makes the probabilities differ
     normalization = next(layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
     # The official files have the standard deviation where the layer takes the variance (tensorflow issue 49930).
     normalization.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)])
@@ -238,9 +237,11 @@ def random_b0(include_top: bool) -> keras.Model:
 def official(tmp_path_factory):
     """Files in the official layout: whether with the classification layer, and where."""
     folder = tmp_path_factory.mktemp("official")
-    names = {False: "b0_notop.h5", True: "b0.h5"}
+    layers = random_b0().layers
+    backbone = layers[: [layer.name for layer in layers].index("avg_pool")]
     return {
-        include_top: write_official_h5(folder / name, random_b0(include_top)) for include_top, name in names.items()
+        False: write_official_h5(folder / "b0_notop.h5", backbone),
+        True: write_official_h5(folder / "b0.h5", layers),
     }
 
 

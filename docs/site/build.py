@@ -144,13 +144,19 @@ def main() -> int:
     if out.exists() and any(out.iterdir()) and not marker.exists():
         print(f"A site goes into a new folder, or in the place of an earlier one. Received: {os.path.relpath(out)}")
         return 2
-    source = ROOT / "build" / "site"
-    shutil.rmtree(source, ignore_errors=True)
+    source, built = (
+        ROOT / "build" / "site",
+        ROOT / "build" / "pages" / "html",
+    )  # MyST-NB leaves a folder beside the pages
+    for folder in (source, built.parent):
+        shutil.rmtree(folder, ignore_errors=True)
     lay_out(source)
-    shutil.rmtree(out, ignore_errors=True)
-    return sphinx_build(
-        ["-q", "-W", "--keep-going", "-b", "html", "-d", str(source / ".doctrees"), str(source), str(out)]
-    )
+    doctrees = str(built.parent / "doctrees")
+    failed = sphinx_build(["-q", "-W", "--keep-going", "-b", "html", "-d", doctrees, str(source), str(built)])
+    if not failed:
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(built, out)
+    return failed
 
 
 if __name__ == "__main__":

@@ -3,76 +3,23 @@
 from __future__ import annotations
 
 import functools
-import os
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from effnet_helpers.course import ROOT, CourseError
+from effnet_helpers.course.refusals import FAILED, Commands, naming, writing
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
 
-FAILED, REFUSED, INTERRUPT = 1, 2, 130
 AUDIT, TABLE = Path("audit.csv"), Path("predictions.csv")
 CLUSTER_HELP = "host:port of all processes on several machines, commas between, the same for each."
 OUT_HELP = "The table to write; an earlier one of this command that nobody changed is replaced."
 
 
-class _Commands(TyperGroup):
-    """Ends a refused request, an error of the system and Ctrl-C in one sentence and an exit code of its own."""
-
-    def main(self, *args: Any, **options: Any) -> Any:
-        for stream in (sys.stdout, sys.stderr):  # names that the terminal cannot show are no reason to stop
-            stream.reconfigure(errors="backslashreplace")
-        return super().main(*args, **options)
-
-    def invoke(self, ctx: typer.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except CourseError as error:
-            code, sentence = REFUSED, str(error)
-        except KeyboardInterrupt:
-            code, sentence = INTERRUPT, "interrupted"
-        except BrokenPipeError:  # as in `effnet … | head`, which ends without a word
-            raise
-        except OSError as error:
-            code = FAILED
-            sentence = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        typer.echo(f"effnet: {sentence}", err=True)
-        raise typer.Exit(code)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Refuses a file that cannot be written before the work for it begins, and what the work itself refuses."""
-    # Folders that are not there yet will be made in the first one that is.
-    folder = next(parent for parent in path.expanduser().absolute().parents if parent.exists())
-    if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise CourseError(f"{path}: {folder} is no folder that can be written to")
-    try:
-        with _naming(path):
-            yield
-    except (ValueError, FloatingPointError) as error:  # the second: activations too large for what is kept of them
-        raise CourseError(str(error)) from None
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Adds a path to errors of the system, which does not always say what it could not write."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno and not error.filename:
-            error.filename = str(path)
-        raise
-
-
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     help="Builds, runs and checks the notebooks of the EfficientNet fine-tuning course.",
     no_args_is_help=True,
     add_completion=False,
@@ -124,7 +71,7 @@ def run(
         chosen = profiles.select(profiles.notebooks(root), notebooks or [])
         given = profiles.resolve(root, chosen, profile, parameter or [])
         name = name or default_name(root, profile)
-    with _naming(root / "runs" / name):
+    with naming(root / "runs" / name):
         _exit_1_unless_ok(*run_series(root, chosen, {name: given}, profile, Console(), jobs, resume is not None))
 
 
@@ -141,7 +88,8 @@ def seeds(
     """Repeats notebooks over training seeds: mean and spread of every recorded figure, and runs/NAME/seeds.csv."""
     from effnet_helpers.course import profiles
     from effnet_helpers.course.display import seeds_table
-    from effnet_helpers.course.run import default_name, run_series, seed_statistics
+    from effnet_helpers.course.run import default_name, run_series
+    from effnet_helpers.course.seeds import seed_statistics
 
     console = Console()
     if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
@@ -151,7 +99,7 @@ def seeds(
     given = [profiles.resolve(root, chosen, profile, [*(parameter or []), f"seed={seed}"]) for seed in numbers]
     name = name or default_name(root, f"{profile}-seeds")
     plans = {f"{name}/seed-{seed}": each for seed, each in zip(numbers, given, strict=True)}
-    with _naming(root / "runs" / name):
+    with naming(root / "runs" / name):
         runs = run_series(root, chosen, plans, profile, console, jobs)
     statistics = seed_statistics(dict(zip(numbers, runs, strict=True)))
     table = root / "runs" / name / "seeds.csv"
@@ -199,7 +147,7 @@ def lay_out(folder: Annotated[Path, typer.Argument(help="Where to; it is made if
     from effnet_helpers.course.lay_out import lay_out as copy_series
 
     console = Console()
-    with _naming(folder):
+    with naming(folder):
         result = copy_series(folder.expanduser())
     told = f"{folder}: {len(result.written)} files written, {len(result.same)} were there already"
     console.print(told + "." * (not result.kept), soft_wrap=True, markup=False, highlight=False)
@@ -252,7 +200,7 @@ def audit(
     from effnet_helpers.data import audit as audit_pictures
 
     console = Console()
-    with _writing(out):
+    with writing(out):
         outputs.check_free(TABLE_OF_FINDINGS, out.expanduser().absolute())  # before minutes of reading
         with count_progress("reading", console) as progress:
             result = audit_pictures(path, progress=progress)
@@ -282,7 +230,7 @@ def predict(
     """Says what is on pictures: a table with a row for each, and a PNG beside it with the least certain ones."""
     from effnet_helpers.course.predict import predict as predict_pictures
 
-    with _writing(out):
+    with writing(out):
         summary = predict_pictures(model, paths, out, batch_size, Console())
     if not any(summary.counts.values()):
         raise typer.Exit(FAILED)
@@ -329,40 +277,16 @@ def train(
     others = ("out", "report", "resume", "processes", "cluster", "index")
     given = {name: value for name, value in options.items() if name not in others}
     report = report or out.with_suffix(".html")
-    with _writing(out), _writing(report):
-        if _in_processes(options, processes, cluster, index):  # first, since a launcher does without TensorFlow
-            return
+    with writing(out), writing(report):
+        from effnet_helpers.course import launch
+
+        code = launch.train_in_processes(options, processes, cluster, index)
+        if code is not None:  # they have trained, without TensorFlow in this process
+            raise typer.Exit(code)
         from effnet_helpers.course.train import train as train_classifier
         from effnet_helpers.course.train_settings import Settings
 
         train_classifier(Settings(**given), out, Console(), report, resume)
-
-
-def _in_processes(options: dict[str, Any], count: int, addresses: str | None, index: int | None) -> bool:
-    """Starts the processes of a training where they are to be started here; tells this one where it is one of them."""
-    from effnet_helpers.course import launch
-    from effnet_helpers.machine import PULSE, find_cluster
-
-    if PULSE in os.environ:  # started by the lines below
-        return False
-    cluster = find_cluster(addresses, index)
-    if cluster and count > 1:
-        raise CourseError(f"--processes starts all on this machine, a cluster is there already: {cluster.addresses}")
-    if cluster and cluster.index is not None:
-        os.environ.update(cluster.environment(cluster.index))
-        return False
-    if not cluster and count == 1:
-        return False
-    arguments = ["train", options.pop("specification")]
-    for name in ("processes", "cluster", "index"):
-        options.pop(name)
-    for name, value in options.items():
-        if value is not None and value is not False:
-            arguments += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    code = launch.launch(launch.own_command(arguments), len(cluster.addresses) if cluster else count, cluster)
-    if code:
-        raise typer.Exit(code)
-    return True
 
 
 @app.command("clean-cache")

@@ -89,7 +89,7 @@ def summary_table(outcomes: dict[str, Outcome]) -> Table:
 
 
 def seeds_table(statistics: pd.DataFrame) -> Table:
-    """Returns the table over seeds from `run.seed_statistics`."""
+    """Returns the table over seeds from `seeds.seed_statistics`."""
     table = Table("notebook", "figure", "mean ± standard deviation", "minimum … maximum", "seeds")
     for row in statistics.itertuples():
         mean = _short(row.mean) + (f" ± {row.standard_deviation:.2g}" if row.seeds > 1 else "")

@@ -20,10 +20,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from effnet_helpers.course import CourseError
-from effnet_helpers.machine import FIRST_PORT, PULSE, Cluster
+from effnet_helpers.machine import FIRST_PORT, PULSE, Cluster, find_cluster
 
 import psutil
 
@@ -92,6 +92,39 @@ def launch(command: Sequence[str], count: int, cluster: Cluster | None = None) -
                 worker.process.kill()
             worker.process.wait()
             os.close(worker.pulse)
+
+
+def train_in_processes(options: dict[str, Any], count: int, addresses: str | None, index: int | None) -> int | None:
+    """Starts the processes of `effnet train`, or tells this process where it is one of those.
+
+    Args:
+        options: Of the command, by their names.
+        count: How many processes to start.
+        addresses: Those of a cluster, or None.
+        index: Which of these this process has, or None.
+
+    Returns:
+        An exit code; None where this process is to train itself.
+
+    Raises:
+        CourseError: If both are asked for; also what `launch` raises.
+        ValueError: If addresses and index do not fit together.
+    """
+    if PULSE in os.environ:  # started by `launch`
+        return None
+    cluster = find_cluster(addresses, index)
+    if cluster and count > 1:
+        raise CourseError(f"--processes starts all on this machine, a cluster is there already: {cluster.addresses}")
+    if cluster and cluster.index is not None:
+        os.environ.update(cluster.environment(cluster.index))
+        return None
+    if not cluster and count == 1:
+        return None
+    arguments = ["train", options["specification"]]
+    for name, value in options.items():
+        if name not in ("specification", "processes", "cluster", "index") and value is not None and value is not False:
+            arguments += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return launch(own_command(arguments), len(cluster.addresses) if cluster else count, cluster)
 
 
 def _start(

@@ -29,7 +29,6 @@ from effnet_helpers.course.pages import write_index, write_page
 from effnet_helpers.course.places import Hide, hiding
 from effnet_helpers.machine import memory_gb, usable_cores
 
-import pandas as pd
 from rich.console import Console
 
 MEMORY_OF_A_KERNEL = 3  # GB (2**30 bytes)
@@ -245,31 +244,6 @@ def versions(root: Path) -> dict[str, Any]:
         "git_commit": _git(root, "rev-parse", "HEAD"),
         "git_changes": bool(_git(root, "status", "--porcelain")),
     }
-
-
-def seed_statistics(runs: dict[int, list[Outcome]]) -> pd.DataFrame:
-    """Summarises recorded numbers over runs with different seeds.
-
-    Args:
-        runs: For each seed what came of the notebooks.
-
-    Returns:
-        A row for each notebook and figure: how many seeds, mean, sample standard deviation, minimum, maximum, and the
-        value of each seed. Runs that failed or did not record the figure are left out.
-    """
-    rows = [
-        (outcome.notebook, figure, f"seed_{seed}", float(value))
-        for seed, outcomes in runs.items()
-        for outcome in outcomes
-        for figure, value in outcome.records.items()
-        if outcome.status == "ok" and isinstance(value, int | float) and not isinstance(value, bool)
-    ]
-    keys = ["notebook", "figure"]
-    values = pd.DataFrame(rows, columns=[*keys, "seed", "value"])
-    measures = {"seeds": "count", "mean": "mean", "standard_deviation": "std", "minimum": "min", "maximum": "max"}
-    table = values.groupby(keys, sort=False)["value"].agg(**measures)
-    by_seed = values.pivot(index=keys, columns="seed", values="value")
-    return table.join(by_seed.reindex(columns=[f"seed_{seed}" for seed in runs])).reset_index()
 
 
 def _run_one(

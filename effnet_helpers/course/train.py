@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
-import os
-import re
-import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ from effnet_helpers import data, evaluation, models, outputs, preprocessing, rec
 from effnet_helpers.course import CourseError, train_trust
 from effnet_helpers.course.display import audit_table, count_progress
 from effnet_helpers.course.train_report import REPORT, Trained, write_report
-from effnet_helpers.course.train_settings import FEW_VALIDATION_IMAGES, Settings, estimate, option, shortages
+from effnet_helpers.course.train_settings import FEW_VALIDATION_IMAGES, Settings, estimate, shortages
+from effnet_helpers.course.train_state import keep, remove, resumed
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.runtime import keras
 from effnet_helpers.specs import parse_spec
@@ -30,9 +29,6 @@ from rich.console import Console
 
 READING, HEAD, FINE_TUNING, TRUST, TEST, FOLDS = "reading", "head", "fine-tuning", "when to trust it", "test", "folds"
 HISTORIES = {HEAD: "head-history.csv", FINE_TUNING: "fine_tune-history.csv"}  # what `training` keeps of a phase
-KEPT = "training.json"  # in the folder of a training: its settings and how long it took
-CHECKPOINT = r"(head|fine_tune)-(\d+\.npz|history\.csv)"  # names of what `training` keeps there
-FOLD = r"fold-\d+((\.new)?\.npz)?"  # the folder of such a training, and what it answered
 
 
 def train(
@@ -40,8 +36,9 @@ def train(
 ) -> evaluation.Report:
     """Fine-tunes a classifier on pictures, and writes it, its card and a page on how it came to be.
 
-    Where the environment names other processes, see `training.join_processes`, it is one training of them all. Each
-    runs this function; the first of them shows and writes.
+    Where folds are wanted, they come after that, and then the page once more, with what they say. Where the environment
+    names other processes, see `training.join_processes`, it is one training of them all: each runs this function, and
+    the first of them shows and writes.
 
     Args:
         settings: What to train on, and how.
@@ -63,7 +60,7 @@ def train(
     models.check_save_path(out)
     outputs.check_free(REPORT, report)
     folder = out.with_suffix(".training")
-    kept = _resumed(folder, settings, resume)
+    kept = resumed(folder, settings, resume)
     parse_spec(data.spec_of_path(settings.specification))
     processes = training.join_processes()
     if processes is not None:
@@ -91,7 +88,6 @@ def train(
     if kept:
         console.print(f"Going on with the training in {folder}.", markup=False, highlight=False, soft_wrap=True)
     else:
-        # Reading and measuring take every process as long, though only the first one shows what they bring.
         expected = estimate(model, dataset, settings, batch_size, len(folds))
         console.print(str(expected), highlight=False)
         if folds and settings.folds is None:
@@ -101,25 +97,30 @@ def train(
             console.print(line, highlight=False)
         kept = {"settings": asdict(settings), "pictures": pictures, "seconds": {READING: reading}}
         if _writes(processes):
-            _keep(folder, kept)
+            keep(folder, kept)
     try:
-        trained = _train(model, dataset, apart, folds, settings, batch_size, folder, kept, console, processes)
-        if not _writes(processes):
-            processes.wait()
-            return trained.test
+        common = (settings, batch_size, folder, kept, console, processes)
+        trained = _train(model, dataset, apart, *common, pending=len(folds))
         card = {"class_names": dataset.class_names, "resize_mode": settings.resize_mode, "bits": dataset.bits}
-        models.save(model, out, **card, variant=settings.variant, trust=trained.trust)
-        write_report(report, trained, settings, findings, dataset, out)
+        if _writes(processes):
+            models.save(model, out, **card, variant=settings.variant, trust=trained.trust)
+            write_report(report, trained, settings, findings, dataset, out)
+        console.print(f"{trained.verdict}\nOn test images: {trained.test}.", highlight=False, soft_wrap=True)
+        console.print(f"The model: {out}\nThe report: {report}", soft_wrap=True, markup=False, highlight=False)
+        if folds:
+            del model, backbone  # a fold needs the memory
+            trained = _cross_validate(trained, folds, *common)
+            if _writes(processes):
+                write_report(report, trained, settings, findings, dataset, out)
+            console.print(*trained.cross_validated, highlight=False, soft_wrap=True)
     except (KeyboardInterrupt, OSError):
         how = {"soft_wrap": True, "markup": False, "highlight": False}
         console.print(f"What was reached is in {folder}: the same command with --resume goes on.", **how)
         raise
-    _remove(folder)
+    if _writes(processes):
+        remove(folder)
     if processes is not None:
         processes.wait()  # who is gone early is taken for lost
-    said = [trained.verdict, f"On test images: {trained.test}.", *trained.cross_validated]
-    console.print("\n".join(said), highlight=False, soft_wrap=True)
-    console.print(f"The model: {out}\nThe report: {report}", soft_wrap=True, markup=False, highlight=False)
     return trained.test
 
 
@@ -127,13 +128,13 @@ def _train(
     model: keras.Model,
     dataset: ImageDataset,
     apart: ImageDataset,
-    folds: list[ImageDataset],
     settings: Settings,
     batch_size: int,
     folder: Path,
     kept: dict[str, Any],
     console: Console,
     processes: training.Processes | None,
+    pending: int,
 ) -> Trained:
     """Goes through the phases; each starts from what is kept of those before, so that it may have been interrupted."""
 
@@ -148,18 +149,30 @@ def _train(
         trust = train_trust.fit(model, dataset, apart, settings, batch_size)
     with phase(TEST):
         test = evaluation.evaluate(model, dataset, "test", batch_size)
+    for name, fit in ((HEAD, head), (FINE_TUNING, fine)):  # what a killed process did is in the checkpoints alone
+        kept["seconds"][name] = max(kept["seconds"][name], fit.preparation_seconds + fit.seconds)
+    return Trained(head, recipe, fine, trust, test, None, pending, dict(kept["seconds"]))
+
+
+def _cross_validate(
+    trained: Trained,
+    folds: list[ImageDataset],
+    settings: Settings,
+    batch_size: int,
+    folder: Path,
+    kept: dict[str, Any],
+    console: Console,
+    processes: training.Processes | None,
+) -> Trained:
+    """Trains without each part of the images in turn, and adds what is then said of that part."""
     answers = []
     for number, fold in enumerate(folds):
-        with phase(f"{FOLDS} {number + 1} of {len(folds)}"):
+        with _phase(f"{FOLDS} {number + 1} of {len(folds)}", folder, kept, console, _writes(processes)):
+            gc.collect()  # a Keras model holds on to itself: the one before would stand beside the next
             answers.append(_answers_of_fold(number, fold, settings, batch_size, folder, processes))
-    pooled = None
-    if answers:
-        probabilities, labels = (np.concatenate(each) for each in zip(*answers, strict=True))
-        pooled = evaluation.report_from_probabilities(probabilities, labels, dataset.class_names), len(answers)
-    # What a killed process did is in the checkpoints alone.
-    trained = {name: fit.preparation_seconds + fit.seconds for name, fit in ((HEAD, head), (FINE_TUNING, fine))}
-    seconds = {name: max(each, trained.get(name, 0)) for name, each in kept["seconds"].items()}
-    return Trained(head, recipe, fine, trust, test, pooled, seconds)
+    probabilities, labels = (np.concatenate(each) for each in zip(*answers, strict=True))
+    pooled = evaluation.report_from_probabilities(probabilities, labels, folds[0].class_names)
+    return replace(trained, folds=(pooled, len(folds)), pending=0, seconds=dict(kept["seconds"]))
 
 
 def _fit(
@@ -277,7 +290,7 @@ def _phase(name: str, folder: Path, kept: dict[str, Any], console: Console, writ
         finally:
             kept["seconds"][name] = kept["seconds"].get(name, 0) + time.perf_counter() - started
             if writes:
-                _keep(folder, kept)
+                keep(folder, kept)
 
 
 class _LastValidation(progress.ProgressColumn):
@@ -294,52 +307,3 @@ class _LastValidation(progress.ProgressColumn):
             return ""
         last = pd.read_csv(self.path).iloc[-1]
         return f"validation {last['epoch']:.0f}: {last['val_accuracy']:.1%} right"
-
-
-def _is_kept(path: Path) -> bool:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).keys() >= {"settings", "pictures", "seconds"}
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-STATE = outputs.Kind("what a training keeps", _is_kept)
-
-
-def _keep(folder: Path, kept: Mapping[str, Any]) -> None:
-    with outputs.replacing(STATE, folder / KEPT) as new:
-        (new / KEPT).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
-
-
-def _resumed(folder: Path, settings: Settings, resume: bool) -> dict[str, Any] | None:
-    """What is kept of a training of these settings; None where there is none to go on with."""
-    if not os.path.lexists(folder) or (folder.is_dir() and all(map(_is_temporary, folder.iterdir()))):
-        return None
-    afresh = "delete that folder to start afresh"
-    if not _is_kept(folder / KEPT):
-        raise CourseError(f"{folder} was not left by a training, so it stays: take another name for the model")
-    if not resume:
-        raise CourseError(f"{folder} is left of a training that did not end: go on with --resume, or {afresh}")
-    kept = json.loads((folder / KEPT).read_text(encoding="utf-8"))
-    now, before = asdict(settings), kept["settings"]
-    if differing := [name for name in now if now[name] != before.get(name)]:
-        listed = ", ".join(f"{option(name)} was {before.get(name)}, is {now[name]}" for name in differing)
-        raise CourseError(f"The training in {folder} began with other settings ({listed}): give those, or {afresh}")
-    return kept
-
-
-def _is_temporary(path: Path) -> bool:
-    return path.name.startswith(".effnet-")  # of `outputs.replacing`, killed
-
-
-def _remove(folder: Path) -> None:
-    """Removes what a training kept; what somebody else has put beside it stays."""
-    for path in folder.iterdir():
-        if _is_temporary(path) and path.is_dir():
-            shutil.rmtree(path)
-        elif path.is_dir() and re.fullmatch(FOLD, path.name):
-            _remove(path)
-        elif path.name == KEPT or _is_temporary(path) or re.fullmatch(f"{CHECKPOINT}|{FOLD}", path.name):
-            path.unlink()
-    with contextlib.suppress(OSError):  # not empty
-        folder.rmdir()

@@ -50,6 +50,7 @@ class Trained:
         trust: What was learned about when to trust the model.
         test: Answers on the test split.
         folds: Answers of further models on all images, each by one that has not seen them, and how many models.
+        pending: How many such models are still to come.
         seconds: Of each phase, by its name.
     """
 
@@ -59,11 +60,18 @@ class Trained:
     trust: models.Trust
     test: evaluation.Report
     folds: tuple[evaluation.Report, int] | None
+    pending: int
     seconds: Mapping[str, float]
 
     @property
     def cross_validated(self) -> list[str]:
-        """What the folds say, in a sentence; none without folds."""
+        """What the folds say, or that they are to come, in a sentence; none without folds."""
+        if self.pending:
+            return [
+                f"{self.pending} further models, each to be scored on a part of the images that it has not seen, are "
+                "still being trained; this page is written again when they are done. If that was interrupted, the "
+                "command below with --resume goes on."
+            ]
         if not self.folds:
             return []
         report, count = self.folds

@@ -7,7 +7,7 @@ from effnet_helpers.data.archives import extract_archive, is_archive
 from effnet_helpers.data.audit import TABLE_OF_FINDINGS, Audit, audit
 from effnet_helpers.data.dataset import ImageDataset
 from effnet_helpers.data.draws import draw_images, share_out_labels
-from effnet_helpers.data.listing import ImageFiles, Provenance
+from effnet_helpers.data.listing import ImageFiles
 from effnet_helpers.data.load import LeftOutWarning, load
 from effnet_helpers.data.miniature import write_miniature_dogs
 from effnet_helpers.data.photos import sample_photos

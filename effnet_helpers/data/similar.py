@@ -26,22 +26,21 @@ def look_of(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(low >= np.partition(low, 32)[32]).tobytes())
 
 
-def similar_pairs(looks: Sequence[int], most_bits: int = MOST_BITS) -> Iterator[tuple[int, int, int]]:
+def similar_pairs(looks: Sequence[int]) -> Iterator[tuple[int, int, int]]:
     """Finds for each picture the other one whose hash is nearest, if it is near enough.
 
-    Hashes that differ in at most `most_bits` bits agree in at least one of `most_bits + 1` parts, so only those that
+    Hashes that differ in at most `MOST_BITS` bits agree in at least one of `MOST_BITS + 1` parts, so only those that
     share a part are compared.
 
     Args:
         looks: Perceptual hashes of 64 bits.
-        most_bits: In how many bits they may differ.
 
     Yields:
         `(position, nearest, bits)`: two positions and the number of bits that differ, each `position` at most once.
     """
     hashes, which, counts = np.unique(np.array(looks, dtype=np.uint64), return_inverse=True, return_counts=True)
     positions = pd.Series(np.arange(len(looks))).groupby(which).indices
-    edges = np.linspace(0, 64, most_bits + 2).astype(int).tolist()
+    edges = np.linspace(0, 64, MOST_BITS + 2).astype(int).tolist()
     parts = np.stack([(hashes >> low) & (2 ** (high - low) - 1) for low, high in pairwise(edges)])
     members = [pd.Series(np.arange(len(part))).groupby(part).indices for part in parts]
     for position, index in enumerate(which):
@@ -52,5 +51,5 @@ def similar_pairs(looks: Sequence[int], most_bits: int = MOST_BITS) -> Iterator[
         candidates = np.concatenate([same[value] for same, value in zip(members, parts[:, index], strict=True)])
         candidates = candidates[candidates != index]
         bits = np.bitwise_count(hashes[candidates] ^ hashes[index])
-        if len(bits) and bits.min() <= most_bits:
+        if len(bits) and bits.min() <= MOST_BITS:
             yield position, int(positions[candidates[bits.argmin()]][0]), int(bits.min())

@@ -30,7 +30,8 @@ class Contract(ModelCard):
         parity: How its answers compared with Keras' when it was written, and the bound that they kept.
 
     Where the model knows the centres of its classes, the file gives a second output, "similarity", float32 (batch, 1):
-    1 less the distance of `evaluation.centre_distance`.
+    1 less the distance of `evaluation.centre_distance`. In "int8" it does not, so only the doubt of the softmax marks
+    what is none of the classes there.
     """
 
     NOUN: ClassVar[str] = "the contract of an exported model"

@@ -134,7 +134,9 @@ def export(
     reference = float32_copy(model) if is_mixed else model
     with outputs.replacing(EXPORT, path, contract_path(path)) as folder:
         unproven = folder / path.name
-        centres = card.trust.centre_array() if card.trust else None
+        # Eight bits are too coarse for it: measured on a small network, off by as much as its whole range.
+        has_similarity = card.trust and precision != "int8"
+        centres = card.trust.centre_array() if has_similarity else None
         convert_classifier(model, unproven, format, precision, representative, centres)
         served = runner(unproven)
         parity = compare_probabilities(reference.predict(images, verbose=0), served(images))

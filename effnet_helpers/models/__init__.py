@@ -20,7 +20,7 @@ from effnet_helpers.models.blocks import (
 )
 from effnet_helpers.models.build import add_head, build_backbone, build_imagenet_classifier, count_multiply_adds
 from effnet_helpers.models.card import ModelCard, read_card
-from effnet_helpers.models.decode import Prediction, decode_predictions, restrict_to_wordnet_ids
+from effnet_helpers.models.decode import decode_predictions, restrict_to_wordnet_ids
 from effnet_helpers.models.files import check_save_path, float32_copy, load, save
 from effnet_helpers.models.guard import ScaledPixelsWarning, guard_pixel_range
 from effnet_helpers.models.trust import Trust, pack_centres

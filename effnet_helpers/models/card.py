@@ -48,7 +48,7 @@ class ModelCard:
     def write(self, path: Path) -> None:
         """Writes the card as JSON."""
         values = asdict(self)
-        if self.trust is None:  # so that versions before 0.3, which do not know the field, read what they understand
+        if self.trust is None:  # so that earlier versions, which do not know the field, read it
             del values["trust"]
         path.write_text(json.dumps(values, indent=2) + "\n", encoding="ascii")
 

@@ -141,8 +141,10 @@ def read_weight_file(path: Path) -> WeightFile:
 def checkpoint_prefix(path: Path) -> Path | None:
     """Returns what the names of a TensorFlow checkpoint's files begin with; None if there is no checkpoint."""
     index = path.parent / f"{path.name.removesuffix('.index')}.index"
-    found = [*sorted(path.glob("*.index")), *([index] if index.is_file() else [])]
-    return found[-1].with_suffix("") if found else None
+    if index.is_file():
+        return index.with_suffix("")
+    found = sorted(path.glob("*.index"), key=lambda each: [int(part) for part in re.findall(r"\d+", each.stem)])
+    return found[-1].with_suffix("") if found else None  # of a folder with several, that of the last step
 
 
 def load_weights(model: keras.Model, file: WeightFile, variant: str) -> None:

@@ -53,19 +53,13 @@ def pixel_values(picture: np.ndarray, place: tuple[int, int], side: int = 8) -> 
 
 
 @styled
-def functions(
-    curves: Mapping[str, Sequence[float]],
-    x: Sequence[float],
-    x_label: str = "what goes in",
-    y_label: str = "what comes out",
-) -> None:
+def functions(curves: Mapping[str, Sequence[float]], x: Sequence[float], x_label: str = "what goes in") -> None:
     """Draws one or more functions of one number, each named at the end of its line.
 
     Args:
         curves: For each function's name its values, one for each of `x`.
         x: Where the functions were computed, in rising order.
         x_label: What stands below.
-        y_label: What stands at the side.
 
     Raises:
         ValueError: If there is no function, more than there are line styles, or one with another number of values.
@@ -81,7 +75,7 @@ def functions(
         ax.plot(x, values, markevery=(number * every // len(curves), every), label=name, **look)
     for zero in (ax.axhline, ax.axvline):
         zero(0, color=GREY, lw=0.8, zorder=0)
-    ax.set(xlabel=x_label, ylabel=y_label)
+    ax.set(xlabel=x_label, ylabel="what comes out")
     ax.grid(alpha=0.3)
     fig.legend(loc="outside right center", handlelength=3)
     ends = "; ".join(f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, values in curves.items())

@@ -222,14 +222,13 @@ def label_curve(
 
 
 @styled
-def paired_differences(table: pd.DataFrame, unit: str = "points of test accuracy", base: str = "the recipe") -> None:
+def paired_differences(table: pd.DataFrame, base: str = "the recipe") -> None:
     """Draws what each choice is worth: a dot with its 95 % interval over all runs, small marks for single sets.
 
     A dot is filled where the interval leaves out zero; else the runs do not tell the choice from the base.
 
     Args:
         table: From `evaluation.paired_differences`; candidates are drawn in its order, from the top.
-        unit: What the differences are in.
         base: What the candidates are compared with, written at zero.
 
     Raises:
@@ -254,14 +253,15 @@ def paired_differences(table: pd.DataFrame, unit: str = "points of test accuracy
         interval = "one run" if error is None else f"{row['low']:+.1f} to {row['high']:+.1f}"
         sentences.append(f"{row['candidate']} {row['points']:+.1f} ({interval}; {row['runs']} runs)")
     ax.set_yticks(range(len(overall)), [f"{row.candidate} ({row.runs})" for row in overall.itertuples()])
-    ax.set(ylim=(len(overall) - 0.4, -0.6), xlabel=f"{unit}, compared with {base}\nworse ← 0 → better")
+    ax.set(ylim=(len(overall) - 0.4, -0.6), xlabel=f"points of test accuracy, compared with {base}\nworse ← 0 → better")
     ax.grid(axis="y")
     keys = [Line2D([], [], color=c, marker=m, mfc="none", ms=5.5, ls="", label=name) for name, (m, c) in looks.items()]
     ends = {"color": "black", "marker": "o", "ms": 8}
     told = Line2D([], [], **ends, label="mean, 95 % interval without 0")
     untold = Line2D([], [], **ends, mfc="white", label="interval with 0")
     fig.legend(handles=[told, untold, *keys], loc="outside upper left", ncols=4, fontsize=9.5, columnspacing=1.2)
-    style.show(fig, f"Differences in {unit}, compared with {base}, over paired runs: " + "; ".join(sentences) + ".")
+    said = f"Differences in points of test accuracy, compared with {base}, over paired runs: {'; '.join(sentences)}."
+    style.show(fig, said)
 
 
 def _curves(history: Mapping[str, Sequence[float]], metric: str) -> dict[str, Sequence[float]]:

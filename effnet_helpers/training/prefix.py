@@ -23,7 +23,7 @@ class Plan:
         block: The lowest block that trains.
         views: How many versions of each training image are kept.
         gigabytes: What that takes on disk.
-        budget_gb: What it may take.
+        budget_gb: What it may take: half of what the cache may.
         work: Multiplications as a share of those of running the whole network in every pass.
     """
 
@@ -50,7 +50,6 @@ def plan_prefix(
     passes: float,
     augment: Mapping[str, object] | None = None,
     views: int = 4,
-    budget_gb: float | None = None,
 ) -> Plan:
     """Estimates whether to keep the activations below the lowest trainable block, or to run the whole network.
 
@@ -60,14 +59,13 @@ def plan_prefix(
         passes: How many passes over the training images are planned.
         augment: Arguments of `preprocessing.augment`, or None if images do not change; then one version is enough.
         views: How many versions of each image to keep at most.
-        budget_gb: What the kept activations may take on disk; by default half of what the cache may take.
 
     Raises:
         ValueError: If no block is trainable, or `views` is no whole number from 1 up.
     """
     check_views(views)
     block = lowest_trainable_block(model)
-    budget_gb = machine.free_cache_gb() / 2 if budget_gb is None else budget_gb
+    budget_gb = machine.free_cache_gb() / 2
     if block == block_names(model)[0]:
         return Plan(False, block, 1, 0.0, budget_gb, 1.0)
     views = 1 if augment is None else min(views, math.ceil(passes))

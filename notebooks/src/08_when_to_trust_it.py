@@ -73,7 +73,7 @@ records.check(head_epochs=(head_epochs, 1, None), coverage=(coverage, 0.0, 1.0),
 # the last epoch is kept, as in many a script. (The features are those of notebook 04; where it has run, they come from
 # the cache.)
 #
-# Everything below fits some number to data, and such data must be neither trained on nor scored. So the validation
+# Each section below fits some number to images, and these must be neither trained on nor scored. So the validation
 # images are shared out: every second one of each class sets the *temperature*, the others set what is *promised*. The
 # test images only measure. (They are looked at in every section, which is fair as long as nothing is chosen by them.)
 
@@ -203,7 +203,7 @@ print(f"promised {coverage:.0%}; over 300 draws {np.mean(drawn):.1%} on average,
 # The same textile images have a published benchmark of such sets
 # ([conformal_clip](https://github.com/fmegahed/conformal_clip), one draw: a hundred labels to train on, a hundred to
 # set thresholds, a hundred to score; nominal against defective, promised 90 %, by class). `make bench ROW=conformal`
-# repeats its sizes on ten draws, with the head of [notebook 07](07_few_labels.ipynb) that scores regions, and with
+# repeats its sizes on several draws, with the head of [notebook 07](07_few_labels.ipynb) that scores regions, and with
 # averaged features as here:
 
 # %%
@@ -213,9 +213,10 @@ by_method = runs.groupby([runs["source"].eq("ours").map({True: "ours", False: "p
 by_method[columns].mean().assign(draws=by_method.size()).round(3)
 
 # %% [markdown]
-# (nominal and defective: the share of such images whose set holds the right answer. One draw has fifty of each, so the
-# 0.84 of B0 is not evidence of a promise broken.) A weak model keeps its promise
-# with larger sets. A strong one promises less than it keeps, since a set cannot be smaller than one class.
+# (nominal and defective: the share of such images whose set holds the right answer; labels a set: how many classes a
+# set holds on average. One draw has fifty of each, so the 0.84 of B0 is not evidence of a promise broken.) A weak model
+# keeps its promise with larger sets. A strong one promises less than it keeps, since a set cannot be smaller than one
+# class.
 #
 # ## A second model, on the same images
 #
@@ -275,17 +276,17 @@ for name, p in both_models.items():
 print(f"all of {needed} would have to be found before the interval begins at {recall:.0%}")
 
 # %% [markdown]
-# (All validation images set the threshold here: a single temperature, fitted on half of them, can do them little harm,
-# and 99 % takes 99 defective images even for the promise *on average*.) Both models may make the same promise; what
-# it costs in false alarms is another matter, and there the better model shows. Mind the interval of the recall, too: a
-# test split of this size cannot prove so high a figure, whatever the model.
+# (All validation images set the threshold here, also those that set the temperature: one number fitted on them can do
+# little harm, while to promise 99 %, even *on average*, takes 99 defective images.) Both models may make the same
+# promise; what it costs in false alarms is another matter, and there the better model shows. Mind the interval of the
+# recall, too: a test split of this size cannot prove so high a figure, whatever the model.
 #
 # ## None of the classes
 #
 # Every picture gets an answer, also one that shows nothing the model knows. Here are photographs that ship with the
 # course's packages, and what the model makes of them. *Foreign* is judged by something else than the probabilities: the
-# angle between the features of the picture and the mean features of the nearest class. Beyond what 95 % of the
-# validation images keep to, a picture is called none of the classes.
+# angle between the features of the picture and the mean features of the nearest class. Where it is larger than for 95 %
+# of the validation images, the picture is called none of the classes.
 
 # %%
 centres = evaluation.class_centres(features["train"].values, labels["train"])
@@ -374,10 +375,10 @@ plotting.robustness(robustness, promised=coverage)
 # Both lines of a panel begin at the left with the images as they are. The promise was 90 %, and after a slight blur it
 # is worth little: the sets still come with it, and nothing in them tells. And the model that is better on clean images
 # is not the one that bears more. Noise of one grey value, which no eye sees, costs it a good part of its answers, and
-# the other model next to none: it lives on fine texture, enlarged by whitening, and fine texture is what blur, noise
-# and compression change. (To turn a picture is to interpolate between its pixels, which blurs a little as well.) If
-# your pictures may change in such ways, put the changes into training ([notebook 03](03_data_loading.ipynb)), and set
-# thresholds on pictures of today.
+# the other model next to none: it lives on fine texture, which [whitening](../docs/glossary.md#whitening) enlarges, and
+# fine texture is what blur, noise and compression change. (To turn a picture is to interpolate between its pixels,
+# which blurs a little as well.) If your pictures may change in such ways, put the changes into training ([notebook
+# 03](03_data_loading.ipynb)), and set thresholds on pictures of today.
 #
 # ## Labels that are probably wrong
 #

@@ -24,7 +24,7 @@ from . import recipe_runs
 from .harness import Line, Row, Settings, Target
 
 OUT = evaluation.MEASURED / "recipes.csv"
-VARIANTS = ("Lite0", "Lite2")  # the network of all runs, and the teacher of one candidate
+VARIANT = "Lite0"
 BLOCKS = ("block2a", "block4a", "block5a", "block6a")
 LAST_LAYERS = 20
 HEAD_EPOCHS = 15
@@ -97,7 +97,7 @@ def load(pictures: Pictures, sets: Path | None, split: int) -> data.ImageDataset
 
 
 def pack(folder: Path, sets: Path | None, names: Sequence[str], seeds: Sequence[tuple[int, int]]) -> None:
-    """Writes what `recipe_runs` needs: for each collection of pictures, set and variant a file, and the facts.
+    """Writes what `recipe_runs` needs: for each collection of pictures and each set a file, the weights, and the facts.
 
     Args:
         folder: Where to; made if it is not there.
@@ -116,16 +116,15 @@ def pack(folder: Path, sets: Path | None, names: Sequence[str], seeds: Sequence[
         encoded = list(known.values())
         lengths = np.asarray([len(file) for file in encoded])
         np.savez(folder / f"{collection}_files.npz", files=np.frombuffer(b"".join(encoded), np.uint8), lengths=lengths)
-    for variant in VARIANTS:
-        backbone = models.build_backbone(variant, image_size=224)
-        np.savez(folder / f"weights_{variant}.npz", **_values(backbone.layers))
+    backbone = models.build_backbone(VARIANT, image_size=224)
+    np.savez(folder / "weights.npz", **_values(backbone.layers))
     (folder / "facts.json").write_text(json.dumps({"sets": facts}), encoding="utf-8")
 
 
 def _pack_set(
     pictures: Pictures, sets: Path | None, seeds: Sequence[tuple[int, int]], known: dict[str, bytes]
 ) -> tuple[dict, dict[str, np.ndarray]]:
-    arrays, labels, chosen, model = {}, {}, {}, None
+    arrays, labels, chosen = {}, {}, {}
     for split, seed in seeds:
         images = load(pictures, sets, split)
         for part in images.sizes:
@@ -139,40 +138,29 @@ def _pack_set(
                 rows.append(list(known).index(path))
                 labels[rows[-1]] = label
             arrays[f"{part}_{split}"] = np.asarray(rows)
-        for variant in VARIANTS[: 1 if pictures.per_class or split > 2 else 2]:  # the teacher for screening alone
-            set_seed(seed)
-            backbone = models.build_backbone(variant, image_size=images.image_size)
-            model = models.add_head(backbone, images.num_classes)
-            fit = training.fit_head(model, images, epochs=HEAD_EPOCHS, seed=seed)
-            head = [layer for layer in model.layers if not models.block_of(layer)]
-            arrays |= {f"head_{variant}_{split}_{seed}/{key}": value for key, value in _values(head).items()}
-            print(f"{pictures.folder}, split {split}, {variant}: head {fit.val_accuracy:.3f}", flush=True)
-            if variant == VARIANTS[0]:
-                recipe = training.choose_recipe(images.sizes["train"], fit.val_accuracy)
-                chosen[f"{split}_{seed}"] = recipe.from_block
+        set_seed(seed)
+        model = models.add_head(models.build_backbone(VARIANT, image_size=images.image_size), images.num_classes)
+        fit = training.fit_head(model, images, epochs=HEAD_EPOCHS, seed=seed)
+        head = [layer for layer in model.layers if not models.block_of(layer)]
+        arrays |= {f"head_{split}_{seed}/{key}": value for key, value in _values(head).items()}
+        print(f"{pictures.folder}, split {split}: head {fit.val_accuracy:.3f}", flush=True)
+        chosen[f"{split}_{seed}"] = training.choose_recipe(images.sizes["train"], fit.val_accuracy).from_block
     arrays["labels"] = np.asarray([labels.get(row, -1) for row in range(len(known))])
+    model = models.add_head(models.build_backbone(VARIANT, image_size=images.image_size), images.num_classes)
+    cuts = {block: models.split_at_block(model, block) for block in BLOCKS}
+    last = [models.block_of(layer) for layer in model.layers if models.block_of(layer)][-LAST_LAYERS]
     facts = {
         "pictures": f"{pictures.folder}_files",
         "image_size": images.image_size,
         "num_classes": images.num_classes,
         "chosen": chosen,
-        "blocks": models.block_names(model),
-        "parts": {},
-        "multiply_adds": {},
-        "block_of_last": {},
-    }
-    for variant in VARIANTS:
-        model = models.add_head(models.build_backbone(variant, image_size=images.image_size), images.num_classes)
-        cuts = {block: models.split_at_block(model, block) for block in BLOCKS}
-        facts["parts"][variant] = {
+        "parts": {
             block: {"prefix": json.loads(prefix.to_json()), "tail": json.loads(tail.to_json())}
             for block, (prefix, tail) in cuts.items()
-        }
-        facts["multiply_adds"][variant] = {
-            block: [models.count_multiply_adds(part) for part in parts] for block, parts in cuts.items()
-        }
-        last = [models.block_of(layer) for layer in model.layers if models.block_of(layer)][-LAST_LAYERS]
-        facts["block_of_last"][variant] = {LAST_LAYERS: max(block for block in BLOCKS if block <= last)}
+        },
+        "multiply_adds": {block: [models.count_multiply_adds(part) for part in parts] for block, parts in cuts.items()},
+        "block_of_last": {LAST_LAYERS: max(block for block in BLOCKS if block <= last)},
+    }
     return facts, arrays
 
 
