@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 AUDIT, TABLE = Path("audit.csv"), Path("predictions.csv")
+CLUSTER_HELP = "host:port of all processes on several machines, commas between, the same for each."
 OUT_HELP = "The table to write; an earlier one of this command that nobody changed is replaced."
 
 
@@ -267,11 +268,21 @@ def train(
     seed: Annotated[int, typer.Option(help="Of training.")] = 0,
     report: Annotated[Path | None, typer.Option(help="The page to write.", show_default="named as the model")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Processes of this machine that train together.")] = 1,
+    cluster: Annotated[str | None, typer.Option(help=CLUSTER_HELP, show_default="TF_CONFIG, or SLURM's")] = None,
+    index: Annotated[int | None, typer.Option(help="Which of these this is.", show_default="SLURM's or MPI's")] = None,
 ) -> None:
     """Fine-tunes a classifier on your pictures: audit, split, head, recipe, fine-tuning, test; a model and a report."""
-    given = {name: value for name, value in locals().items() if name not in ("out", "report", "resume")}
+    options = locals()
+    others = ("out", "report", "resume", "processes", "cluster", "index")
+    given = {name: value for name, value in options.items() if name not in others}
     report = report or out.with_suffix(".html")
     with writing(out), writing(report):
+        from effnet_helpers.course import launch
+
+        code = launch.train_in_processes(options, processes, cluster, index)
+        if code is not None:  # they have trained, without TensorFlow in this process
+            raise typer.Exit(code)
         from effnet_helpers.course.train import train as train_classifier
         from effnet_helpers.course.train_settings import Settings
 

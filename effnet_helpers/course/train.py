@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -35,7 +36,9 @@ def train(
 ) -> evaluation.Report:
     """Fine-tunes a classifier on pictures, and writes it, its card and a page on how it came to be.
 
-    Where folds are wanted, they come after that, and then the page once more, with what they say.
+    Where folds are wanted, they come after that, and then the page once more, with what they say. Where the environment
+    names other processes, see `training.join_processes`, it is one training of them all: each runs this function, and
+    the first of them shows and writes.
 
     Args:
         settings: What to train on, and how.
@@ -59,6 +62,10 @@ def train(
     folder = out.with_suffix(".training")
     kept = resumed(folder, settings, resume)
     parse_spec(data.spec_of_path(settings.specification))
+    processes = training.join_processes()
+    if processes is not None:
+        processes.agree("What is left of an earlier training", json.dumps(kept and kept["pictures"]))
+        console = console if processes.is_chief else Console(quiet=True)
     batch_size = training.use_device(settings.batch_size)
     runtime.set_seed(settings.seed)
     backbone = models.build_backbone(settings.variant, image_size=settings.image_size)
@@ -89,24 +96,31 @@ def train(
         for line in shortages(expected, batch_size):
             console.print(line, highlight=False)
         kept = {"settings": asdict(settings), "pictures": pictures, "seconds": {READING: reading}}
-        keep(folder, kept)
+        if _writes(processes):
+            keep(folder, kept)
     try:
-        trained = _train(model, dataset, apart, settings, batch_size, folder, kept, console, pending=len(folds))
+        common = (settings, batch_size, folder, kept, console, processes)
+        trained = _train(model, dataset, apart, *common, pending=len(folds))
         card = {"class_names": dataset.class_names, "resize_mode": settings.resize_mode, "bits": dataset.bits}
-        models.save(model, out, **card, variant=settings.variant, trust=trained.trust)
-        write_report(report, trained, settings, findings, dataset, out)
+        if _writes(processes):
+            models.save(model, out, **card, variant=settings.variant, trust=trained.trust)
+            write_report(report, trained, settings, findings, dataset, out)
         console.print(f"{trained.verdict}\nOn test images: {trained.test}.", highlight=False, soft_wrap=True)
         console.print(f"The model: {out}\nThe report: {report}", soft_wrap=True, markup=False, highlight=False)
         if folds:
             del model, backbone  # a fold needs the memory
-            trained = _cross_validate(trained, folds, settings, batch_size, folder, kept, console)
-            write_report(report, trained, settings, findings, dataset, out)
+            trained = _cross_validate(trained, folds, *common)
+            if _writes(processes):
+                write_report(report, trained, settings, findings, dataset, out)
             console.print(*trained.cross_validated, highlight=False, soft_wrap=True)
     except (KeyboardInterrupt, OSError):
         how = {"soft_wrap": True, "markup": False, "highlight": False}
         console.print(f"What was reached is in {folder}: the same command with --resume goes on.", **how)
         raise
-    remove(folder)
+    if _writes(processes):
+        remove(folder)
+    if processes is not None:
+        processes.wait()  # who is gone early is taken for lost
     return trained.test
 
 
@@ -119,17 +133,18 @@ def _train(
     folder: Path,
     kept: dict[str, Any],
     console: Console,
+    processes: training.Processes | None,
     pending: int,
 ) -> Trained:
     """Goes through the phases; each starts from what is kept of those before, so that it may have been interrupted."""
 
     def phase(name: str) -> contextlib.AbstractContextManager:
-        return _phase(name, folder, kept, console)
+        return _phase(name, folder, kept, console, _writes(processes))
 
     def say(sentence: str) -> None:
         console.print(sentence, highlight=False, soft_wrap=True)
 
-    head, recipe, fine = _fit(model, dataset, settings, batch_size, folder, phase, say)
+    head, recipe, fine = _fit(model, dataset, settings, batch_size, folder, processes, phase, say)
     with phase(TRUST):
         trust = train_trust.fit(model, dataset, apart, settings, batch_size)
     with phase(TEST):
@@ -147,13 +162,14 @@ def _cross_validate(
     folder: Path,
     kept: dict[str, Any],
     console: Console,
+    processes: training.Processes | None,
 ) -> Trained:
     """Trains without each part of the images in turn, and adds what is then said of that part."""
     answers = []
     for number, fold in enumerate(folds):
-        with _phase(f"{FOLDS} {number + 1} of {len(folds)}", folder, kept, console):
+        with _phase(f"{FOLDS} {number + 1} of {len(folds)}", folder, kept, console, _writes(processes)):
             gc.collect()  # a Keras model holds on to itself: the one before would stand beside the next
-            answers.append(_answers_of_fold(number, fold, settings, batch_size, folder))
+            answers.append(_answers_of_fold(number, fold, settings, batch_size, folder, processes))
     probabilities, labels = (np.concatenate(each) for each in zip(*answers, strict=True))
     pooled = evaluation.report_from_probabilities(probabilities, labels, folds[0].class_names)
     return replace(trained, folds=(pooled, len(folds)), pending=0, seconds=dict(kept["seconds"]))
@@ -165,11 +181,13 @@ def _fit(
     settings: Settings,
     batch_size: int,
     folder: Path,
+    processes: training.Processes | None = None,
     phase: Callable[[str], contextlib.AbstractContextManager] = contextlib.nullcontext,
     say: Callable[[str], object] = str,
 ) -> tuple[training.Fit, training.Recipe, training.Fit]:
     """Fits the head, chooses what else trains, and trains that."""
     common = {"batch_size": batch_size, "balance": settings.balance, "seed": settings.seed, "checkpoint_dir": folder}
+    common["processes"] = processes
     with phase(HEAD):
         _restart_random_streams(model, settings.seed)
         head = training.fit_head(model, dataset, **common)
@@ -186,6 +204,10 @@ def _fit(
     return head, recipe, fine
 
 
+def _writes(processes: training.Processes | None) -> bool:
+    return processes is None or processes.is_chief
+
+
 def _folds(settings: Settings, dataset: ImageDataset, console: Console) -> list[ImageDataset]:
     """The same pictures with other test splits, which together hold all of them; none where they are not wanted."""
     count = settings.folds_for(dataset)
@@ -199,19 +221,28 @@ def _folds(settings: Settings, dataset: ImageDataset, console: Console) -> list[
 
 
 def _answers_of_fold(
-    number: int, dataset: ImageDataset, settings: Settings, batch_size: int, folder: Path
+    number: int,
+    dataset: ImageDataset,
+    settings: Settings,
+    batch_size: int,
+    folder: Path,
+    processes: training.Processes | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Trains without one part of the images; probabilities and labels of that part, kept once they are known."""
     kept = folder / f"fold-{number}.npz"
-    if not kept.exists():
+    is_answered = kept.exists() if processes is None else processes.from_chief([kept.exists()])[0]
+    if not is_answered:
         runtime.set_seed(settings.seed)  # whichever folds were answered before in this process
         backbone = models.build_backbone(settings.variant, image_size=settings.image_size)
         model = models.add_head(backbone, dataset.num_classes)
-        _fit(model, dataset, settings, batch_size, folder / f"fold-{number}")
+        _fit(model, dataset, settings, batch_size, folder / f"fold-{number}", processes)
         report = evaluation.evaluate(model, dataset, "test", batch_size)
-        new = kept.with_suffix(".new.npz")
-        np.savez(new, probabilities=report.probabilities, labels=report.labels)
-        new.replace(kept)
+        if _writes(processes):
+            new = kept.with_suffix(".new.npz")
+            np.savez(new, probabilities=report.probabilities, labels=report.labels)
+            new.replace(kept)
+        if processes is not None:
+            processes.wait()
     with np.load(kept) as answers:
         return answers["probabilities"], answers["labels"]
 
@@ -244,7 +275,7 @@ def _restart_random_streams(model: keras.Model, seed: int) -> None:
 
 
 @contextlib.contextmanager
-def _phase(name: str, folder: Path, kept: dict[str, Any], console: Console) -> Iterator[None]:
+def _phase(name: str, folder: Path, kept: dict[str, Any], console: Console, writes: bool = True) -> Iterator[None]:
     """Shows that something runs, and keeps how long it took and what it brought."""
     columns = progress.SpinnerColumn(), progress.TextColumn("{task.description}"), progress.TimeElapsedColumn()
     if name in HISTORIES:
@@ -258,7 +289,8 @@ def _phase(name: str, folder: Path, kept: dict[str, Any], console: Console) -> I
             yield
         finally:
             kept["seconds"][name] = kept["seconds"].get(name, 0) + time.perf_counter() - started
-            keep(folder, kept)
+            if writes:
+                keep(folder, kept)
 
 
 class _LastValidation(progress.ProgressColumn):

@@ -11,7 +11,7 @@ from effnet_helpers.data.listing import ImageFiles
 from effnet_helpers.data.load import LeftOutWarning, load
 from effnet_helpers.data.miniature import write_miniature_dogs
 from effnet_helpers.data.photos import sample_photos
-from effnet_helpers.data.pipeline import from_arrays, images_per_second
+from effnet_helpers.data.pipeline import WHOLE, from_arrays, images_per_second
 from effnet_helpers.data.scan import list_pictures, printable, scan_file
 from effnet_helpers.data.sources import spec_of_path
 from effnet_helpers.data.splits import fold_by_hash, split_by_hash

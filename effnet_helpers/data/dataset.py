@@ -96,6 +96,7 @@ class ImageDataset:
         cache: bool = False,
         seed: int = 0,
         first_batch: int = 0,
+        share: tuple[int, int, int] = pipeline.WHOLE,
     ) -> tf.data.Dataset:
         """Serves a split as batches, for `fit`, `evaluate` or a loop.
 
@@ -114,6 +115,9 @@ class ImageDataset:
             seed: Decides orders and augmentation of all epochs. Not the seed of the splits.
             first_batch: How many batches were served already, over all epochs: to go on where training stopped. What
                 they held is not read again.
+            share: `(first, last, of)`, where several devices or processes share each batch: parts `first` to `last` - 1
+                of `of` equal ones, so that no image comes twice and none is lost. Only these rows are read. A batch
+                with fewer images than parts goes to all of them whole: a network cannot run on no image.
 
         Returns:
             Dataset of `(float32 (batch, image_size, image_size, 3) in [0, 255], int32 (batch,))`. Its cardinality is
@@ -123,7 +127,7 @@ class ImageDataset:
             ValueError: If there is no such split.
         """
         files = self._files(split)
-        order = {"shuffle": shuffle, "balanced": balanced, "seed": seed, "first_batch": first_batch}
+        order = {"shuffle": shuffle, "balanced": balanced, "seed": seed, "first_batch": first_batch, "share": share}
         kept = self._pixels(split) if cache else None
         if kept is not None:
             batches = pipeline.from_arrays(kept, files.labels, batch_size, **order)
@@ -133,7 +137,8 @@ class ImageDataset:
         if augment is None:
             return batches
         count = -(-len(files) // batch_size)
-        return pipeline.augmented(batches, augment, seed, first_batch=first_batch, count=count)
+        rows = None if share == pipeline.WHOLE else pipeline.rows_of_share(len(files), batch_size, share)
+        return pipeline.augmented(batches, augment, seed, first_batch=first_batch, count=count, rows=rows)
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Writes which image is in which split, as a table that `"csv:FILE"` loads again, whatever is in the names.

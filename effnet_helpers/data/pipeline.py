@@ -18,6 +18,7 @@ import tensorflow as tf
 
 ORDER, AUGMENTATION = 0, 1  # two streams of random numbers that must not repeat each other
 AHEAD = 2  # batches made ready while the network works
+WHOLE = (0, 1, 1)  # the share of a batch that a process gets which is alone
 
 
 def from_files(
@@ -30,6 +31,7 @@ def from_files(
     balanced: bool = False,
     seed: int = 0,
     first_batch: int = 0,
+    share: tuple[int, int, int] = WHOLE,
 ) -> tf.data.Dataset:
     """Serves image files as batches: read, decoded, resized, in the order of `from_arrays`.
 
@@ -45,6 +47,7 @@ def from_files(
         balanced: Whether each epoch has as many images of one class as of another, see `ImageDataset.batches`.
         seed: Decides these orders, together with the number of the epoch.
         first_batch: As in `ImageDataset.batches`.
+        share: The same.
 
     Returns:
         Dataset of `(uint8 (batch, image_size, image_size, 3), int32 (batch,))` with known cardinality. Resized pixels
@@ -53,14 +56,15 @@ def from_files(
 
     def read(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         images = [preprocessing.read_resized(files.path(i), image_size, resize_mode, files.bits) for i in indices]
-        return np.stack(images), files.labels[indices]
+        shape = (len(images), image_size, image_size, 3)  # np.stack refuses the empty share of a small last batch
+        return np.array(images, np.uint8).reshape(shape), files.labels[indices]
 
     def batch(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = tf.numpy_function(read, [indices], (tf.uint8, tf.int32))
         return tf.ensure_shape(images, (None, image_size, image_size, 3)), tf.ensure_shape(labels, (None,))
 
     # A batch is read by one call into Python, and several batches at once: a call for each image costs as much again.
-    indices = _order(files.labels, batch_size, shuffle, balanced, seed, first_batch)
+    indices = _order(files.labels, batch_size, shuffle, balanced, seed, first_batch, share)
     batches = indices.map(batch, num_parallel_calls=machine.usable_cores(), deterministic=True)
     return without_autotuning(batches.prefetch(AHEAD))
 
@@ -74,6 +78,7 @@ def from_arrays(
     balanced: bool = False,
     seed: int = 0,
     first_batch: int = 0,
+    share: tuple[int, int, int] = WHOLE,
 ) -> tf.data.Dataset:
     """Serves arrays as batches, in exactly the order in which `ImageDataset.batches` serves images.
 
@@ -87,6 +92,7 @@ def from_arrays(
         balanced: Whether each epoch has as many images of one class as of another, see `ImageDataset.batches`.
         seed: Decides these orders, together with the number of the epoch.
         first_batch: As in `ImageDataset.batches`.
+        share: The same.
 
     Returns:
         Dataset of `(float32 (batch, …), int32 (batch,))` with known cardinality.
@@ -100,7 +106,7 @@ def from_arrays(
         batch = tf.ensure_shape(batch, (None, *inputs.shape[1:]))
         return tf.cast(batch, tf.float32), tf.ensure_shape(batch_labels, (None,))
 
-    indices = _order(labels, batch_size, shuffle, balanced, seed, first_batch)
+    indices = _order(labels, batch_size, shuffle, balanced, seed, first_batch, share)
     return without_autotuning(indices.map(rows, num_parallel_calls=2, deterministic=True).prefetch(AHEAD))
 
 
@@ -111,6 +117,7 @@ def augmented(
     device: str | None = None,
     first_batch: int = 0,
     count: int | None = None,
+    rows: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Augments batches, every batch of every epoch with a seed of its own.
 
@@ -122,28 +129,34 @@ def augmented(
             A function decides this itself.
         first_batch: The one that `batches` begins with, as in `ImageDataset.batches`.
         count: Of batches in a whole epoch, where `batches` begins within one; else its cardinality says so.
+        rows: int `(count, 2)`, where `batches` has shares: for each batch of an epoch, which row of the whole batch is
+            the first, and how many there are. An image is then changed as it is in the whole batch.
 
     Returns:
         Dataset of the same form.
     """
     device = device or ("GPU:0" if runtime.first_gpu() else "CPU:0")
 
-    def warp(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    count = count or int(batches.cardinality())
+    rows = np.empty((count, 0), np.int64) if rows is None else rows
+
+    def apply(images: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
+        if callable(augment):
+            return augment(images, draw[:2])
         # tf.data keeps to the CPU whatever is not placed by name.
         with tf.device(device):
-            return preprocessing.augment(images, seed=seed, **augment)
+            return preprocessing.augment(images, seed=draw[:2], rows=draw[2:] if rows.size else None, **augment)
 
-    apply = augment if callable(augment) else warp
-    count = count or int(batches.cardinality())
-    seeds = _every_epoch(
-        lambda random: random.integers(2**31, size=(count, 2)), (count, 2), seed, AUGMENTATION, first_batch
-    )
+    def draw(random: np.random.Generator) -> np.ndarray:
+        return np.concatenate([random.integers(2**31, size=(count, 2)), rows], axis=1)
 
-    def change(batch: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    draws = _every_epoch(draw, (count, 2 + rows.shape[1]), seed, AUGMENTATION, first_batch)
+
+    def change(batch: tuple[tf.Tensor, tf.Tensor], draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = batch
-        return tf.ensure_shape(apply(images, seed), images.shape), labels
+        return tf.ensure_shape(apply(images, draw), images.shape), labels
 
-    changed = tf.data.Dataset.zip(batches, seeds).map(change, num_parallel_calls=2, deterministic=True)
+    changed = tf.data.Dataset.zip(batches, draws).map(change, num_parallel_calls=2, deterministic=True)
     return without_autotuning(changed.prefetch(AHEAD))
 
 
@@ -184,7 +197,13 @@ def images_per_second(stage: tf.data.Dataset, seconds: float = 2.0) -> float:
 
 
 def _order(
-    labels: np.ndarray, batch_size: int, shuffle: bool, balanced: bool, seed: int, first_batch: int
+    labels: np.ndarray,
+    batch_size: int,
+    shuffle: bool,
+    balanced: bool,
+    seed: int,
+    first_batch: int,
+    share: tuple[int, int, int] = WHOLE,
 ) -> tf.data.Dataset:
     """Batches of the positions 0 to n - 1, in a new order each epoch if `shuffle`, even over the classes if `balanced`.
 
@@ -194,7 +213,7 @@ def _order(
     if balanced and not shuffle:
         raise ValueError("balanced draws at random, so it needs shuffle=True. Received: shuffle=False")
     if not shuffle and not first_batch:
-        return tf.data.Dataset.range(count).batch(batch_size)
+        return _shared(tf.data.Dataset.range(count).batch(batch_size), share)
 
     def draw(random: np.random.Generator) -> np.ndarray:
         if balanced:
@@ -202,7 +221,28 @@ def _order(
         return random.permutation(count) if shuffle else np.arange(count)
 
     epochs, batches = divmod(first_batch, -(-count // batch_size))  # the last batch of an epoch may have fewer
-    return _every_epoch(draw, (count,), seed, ORDER, epochs * count + batches * batch_size).batch(batch_size)
+    rows = _every_epoch(draw, (count,), seed, ORDER, epochs * count + batches * batch_size)
+    return _shared(rows.batch(batch_size), share)
+
+
+def rows_of_share(images: int, batch_size: int, share: tuple[int, int, int]) -> np.ndarray:
+    """For each batch of an epoch its first row in a share, and how many rows the whole batch has; int64 `(n, 2)`."""
+    sizes, (first, _, of) = np.minimum(batch_size, images - np.arange(0, images, batch_size)), share
+    return np.stack([np.where(sizes < of, 0, sizes * first // of), sizes], axis=1)
+
+
+def _shared(batches: tf.data.Dataset, share: tuple[int, int, int]) -> tf.data.Dataset:
+    """Of each batch of positions the rows that are this process's."""
+    if share == WHOLE:
+        return batches
+    first, last, of = share
+
+    def mine(rows: tf.Tensor) -> tf.Tensor:
+        size = tf.size(rows)
+        ends = tf.where(size < of, [0, size], [size * first // of, size * last // of])
+        return rows[ends[0] : ends[1]]
+
+    return batches.map(mine)
 
 
 def _balanced(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:

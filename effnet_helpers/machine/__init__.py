@@ -13,6 +13,7 @@ from effnet_helpers.machine.cache import (
     writable_folder,
 )
 from effnet_helpers.machine.checks import NOTE, OK, PROBLEM, Readiness, check_computer
+from effnet_helpers.machine.cluster import FIRST_PORT, Cluster, find_cluster, hosts_of
 from effnet_helpers.machine.facts import (
     KERAS_SETTINGS,
     foreign_keras_settings,
@@ -23,4 +24,5 @@ from effnet_helpers.machine.facts import (
     without_home,
 )
 from effnet_helpers.machine.network import why_unreachable
+from effnet_helpers.machine.pulse import PULSE, beat
 from effnet_helpers.machine.stored_arrays import CacheWarning, read_array, write_array

@@ -147,7 +147,7 @@ def resize(images: tf.Tensor, image_size: int, mode: str = "crop") -> tf.Tensor:
 
 def augment(
     images: tf.Tensor, *, seed: tf.Tensor, rotation: float = 0.0, translation: float = 0.0,
-    zoom: float = 0.0, flip: str | None = None, contrast: float = 0.0,
+    zoom: float = 0.0, flip: str | None = None, contrast: float = 0.0, rows: tf.Tensor | None = None,
 ) -> tf.Tensor:  # fmt: skip
     """Changes each image of a batch a little, at random, by one projective warp for the whole batch.
 
@@ -163,6 +163,8 @@ def augment(
         zoom: Largest enlargement and shrinking, as a fraction below 1: 0.1 scales by 0.9 to 1.1.
         flip: `None`, `"horizontal"` (left and right change places), `"vertical"` or `"both"`; each half the time.
         contrast: Largest change of contrast around the image's mean, as a fraction: 0.2 scales by 0.8 to 1.2.
+        rows: Where these images are a share of a larger batch: the row of the first one, and how many rows there are.
+            Each image then comes out as in the whole batch.
 
     Returns:
         float32 tensor of the same shape, values in [0, 255].
@@ -180,7 +182,8 @@ def augment(
     if flip not in (None, "horizontal", "vertical", "both") or not 0 <= zoom < 1:
         raise ValueError(f'flip: None, "horizontal", "vertical", "both"; zoom: 0 to 1. Received: {flip!r}, {zoom!r}')
     height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
-    draw = tf.random.stateless_uniform((7, tf.shape(images)[0]), seed, -1.0, 1.0)
+    first, of = (0, tf.shape(images)[0]) if rows is None else tf.unstack(tf.cast(rows, tf.int32), 2)
+    draw = tf.random.stateless_uniform((7, of), seed, -1.0, 1.0)[:, first : first + tf.shape(images)[0]]
     angle, scale = draw[0] * rotation * math.pi / 180, 1.0 + draw[1] * zoom
     cos, sin = tf.cos(angle) / scale, tf.sin(angle) / scale
     mirror_x = tf.where(draw[2] < 0, -1.0, 1.0) if flip in ("horizontal", "both") else tf.ones_like(cos)

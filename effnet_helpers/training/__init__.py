@@ -6,6 +6,7 @@ from effnet_helpers.training.devices import use_device
 from effnet_helpers.training.features import Features, extract_features
 from effnet_helpers.training.fit import Fit, compile_for_labels, fine_tune, fit_head, warmup_cosine
 from effnet_helpers.training.prefix import plan_prefix
+from effnet_helpers.training.processes import Processes, join_processes
 from effnet_helpers.training.recipe import DEEP, SHALLOW, Recipe, choose_recipe, steps_for
 from effnet_helpers.training.regions import FLOOR, add_region_head, fit_region_head, whitening
 from effnet_helpers.training.served import balancing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from effnet_helpers.runtime import keras
@@ -39,11 +39,12 @@ class ReestimateBatchNorm(keras.callbacks.Callback):
     def __init__(self, batches: Iterable[Any]) -> None:
         super().__init__()
         self.batches = batches
-        self.training_pass: _TrainingPass | None = None
+        self.network: keras.Model | None = None  # whose statistics: by default those of the model in training
+        self.training_pass: Callable[[Any], int] | None = None
 
     def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Replaces the statistics of the model in training."""
-        self.apply_to(self.model)
+        self.apply_to(self.network or self.model)
 
     def apply_to(self, model: keras.Model) -> None:
         """Replaces the statistics of a model; see `reestimate_batch_norm`."""
@@ -59,11 +60,12 @@ class ReestimateBatchNorm(keras.callbacks.Callback):
         try:
             for layer, setting, _ in settings:
                 setattr(layer, setting, 0.0)  # without momentum the moving statistics are those of the last batch alone
-            self.training_pass = self.training_pass or _TrainingPass(model)  # compiled once, with these settings
+            if self.training_pass is None:
+                self.training_pass = _TrainingPass(model).images_in  # compiled once, with these settings
             for images, *_ in self.batches:
-                self.training_pass.predict_on_batch(images)
-                sums = [total + len(images) * each.numpy() for total, each in zip(sums, statistics, strict=True)]
-                seen += len(images)
+                count = self.training_pass(images)
+                sums = [total + count * each.numpy() for total, each in zip(sums, statistics, strict=True)]
+                seen += count
             if seen == 0:
                 raise ValueError("Re-estimation needs at least one batch. Received: none")
             result = [total / seen for total in sums]
@@ -86,3 +88,8 @@ class _TrainingPass(keras.Model):
 
     def call(self, images: Any) -> Any:
         return self.network(images, training=True)
+
+    def images_in(self, images: Any) -> int:
+        """Runs on a batch; returns how many images it had."""
+        self.predict_on_batch(images)
+        return len(images)

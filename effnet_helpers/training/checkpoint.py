@@ -21,13 +21,14 @@ from effnet_helpers.records import expect
 from effnet_helpers.runtime import keras
 from effnet_helpers.training.callbacks import KeepBest
 from effnet_helpers.training.features import network_fingerprint
+from effnet_helpers.training.processes import Processes
 
 import numpy as np
 import pandas as pd
 
 FORMAT = 1
 """Of checkpoints: raise it when the same settings begin to train differently."""
-NO_SETTINGS = ("model", "dataset", "checkpoint_dir", "verbose")
+NO_SETTINGS = ("model", "dataset", "checkpoint_dir", "processes", "verbose")
 """Arguments of a training that say what it is about or what it prints, not how it trains."""
 RECORD = "effnet_checkpoint"
 """What a checkpoint's file begins with, behind the 30 bytes that every zip file has there."""
@@ -48,6 +49,7 @@ class Checkpoint(keras.callbacks.Callback):
         model: The whole model, as training finds it.
         dataset: What it is trained on.
         arguments: All arguments of the training by name, so that one of others is told from it.
+        processes: Those that train together, None for one alone. All read the folder, the chief writes.
 
     Attributes:
         epoch: How many epochs are done.
@@ -67,12 +69,16 @@ class Checkpoint(keras.callbacks.Callback):
         model: keras.Model,
         dataset: ImageDataset,
         arguments: Mapping[str, Any],
+        processes: Processes | None = None,
     ) -> None:
         super().__init__()
         self.folder = None if folder is None else Path(folder).expanduser()
         self.phase, self.whole, self.newest, self.arrays, self.before = phase, model, None, [], None
         self.record: dict[str, Any] = {"epoch": 0, "finished": False, "seconds": 0.0}
+        self.writes = self.folder is not None and (processes is None or processes.is_chief)
         if self.folder is None:
+            if processes is not None:
+                _agree(processes, 0, _settings(model, dataset, arguments))
             return
         is_usable = self.folder.is_dir() or not self.folder.exists()
         expect(is_usable, "checkpoint_dir", str(folder), "a folder, or the path of a new one")
@@ -92,6 +98,8 @@ class Checkpoint(keras.callbacks.Callback):
         if damaged:
             then = f"goes on after {self.newest.name}" if self.newest else "begins anew"
             warnings.warn(f"{'; '.join(damaged)}: training {then}.", stacklevel=3)
+        if processes is not None:  # none writes before all have read
+            _agree(processes, self.epoch, self.settings)
 
     @property
     def epoch(self) -> int:
@@ -114,7 +122,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.before = [variable.numpy() for variable in part.variables]
         if self.newest is None:
             return
-        part.optimizer.build(part.trainable_variables)
+        if not part.optimizer.built:
+            part.optimizer.build(part.trainable_variables)
         variables, best = self._variables(), self._positions_of_best()
         for variable, value in zip(variables, self.arrays[: len(variables)], strict=True):
             variable.assign(value)
@@ -134,7 +143,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Writes a checkpoint; comes after all callbacks that have a part in it."""
-        if self.folder is None:
+        if not self.writes:
             return
         keeper, finished = self.keeper, self.model.stop_training or epoch + 1 == self.params["epochs"]
         arrays = [variable.numpy() for variable in self._variables()]
@@ -204,6 +213,12 @@ def _settings(model: keras.Model, dataset: ImageDataset, arguments: Mapping[str,
         "weights_at_start": network_fingerprint(model),
     }
     return json.loads(json.dumps(settings, default=str))
+
+
+def _agree(processes: Processes, epoch: int, settings: Mapping[str, Any]) -> None:
+    """Makes sure that all processes train the same, from the same checkpoint; weights at the start are the chief's."""
+    common = {name: value for name, value in settings.items() if name != "weights_at_start"}
+    processes.agree("The training, its pictures and what `checkpoint_dir` holds", json.dumps([epoch, common]))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:

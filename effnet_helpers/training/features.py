@@ -5,6 +5,7 @@ At the pooling layer these are the features that a head is trained on; at a bloc
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import json
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from effnet_helpers import data, machine, records
 from effnet_helpers.runtime import keras
+from effnet_helpers.training.processes import Processes
 
 import numpy as np
 
@@ -51,6 +53,7 @@ class Features:
         balanced: bool = False,
         seed: int = 0,
         first_batch: int = 0,
+        share: tuple[int, int, int] = data.WHOLE,
     ) -> tf.data.Dataset:
         """Serves them as batches, in exactly the order in which `ImageDataset.batches` serves the images.
 
@@ -60,11 +63,12 @@ class Features:
             balanced: Whether each epoch has as many images of one class as of another.
             seed: Decides these orders, together with the number of the epoch.
             first_batch: As in `ImageDataset.batches`.
+            share: The same.
 
         Returns:
             Dataset of `(float32 (batch, …), int32 (batch,))`, its cardinality known unless that lies within an epoch.
         """
-        order = {"shuffle": shuffle, "balanced": balanced, "seed": seed, "first_batch": first_batch}
+        order = {"shuffle": shuffle, "balanced": balanced, "seed": seed, "first_batch": first_batch, "share": share}
         return data.from_arrays(self.values, self.labels, batch_size, **order)
 
 
@@ -77,6 +81,7 @@ def extract_features(
     views: int = 1,
     augment: Mapping[str, object] | None = None,
     seed: int = 0,
+    processes: Processes | None = None,
 ) -> dict[str, Features]:
     """Runs a network over splits in inference mode, or finds the results of an earlier run.
 
@@ -88,6 +93,8 @@ def extract_features(
         views: How many versions of each training image: the image as it is, and augmented ones. Other splits have one.
         augment: Arguments of `preprocessing.augment`, needed for more than one view.
         seed: Of the augmentation.
+        processes: Those that train together: each computes its share of each batch, and all receive all values. None
+            for one alone.
 
     Returns:
         The `Features` of each split. Values are rounded to float16, at most 0.05 % off.
@@ -115,7 +122,7 @@ def extract_features(
             key = hashlib.sha256(f"{fingerprint}-{dataset.fingerprint(split)}-{how}".encode()).hexdigest()[:32]
             seed_of_view = int(np.random.SeedSequence([seed, view]).generate_state(1)[0])
             options = {"augment": dict(augment), "seed": seed_of_view} if view else {}
-            parts.append(_find_or_compute(network, dataset, split, batch_size, options, key))
+            parts.append(_find_or_compute(network, dataset, split, batch_size, options, key, processes))
         arrays, reused = zip(*parts, strict=True)
         values, labels = arrays[0] if len(arrays) == 1 else Stack(arrays), np.tile(dataset.labels(split), len(arrays))
         found[split] = Features(values, labels, time.perf_counter() - started, all(reused))
@@ -166,30 +173,60 @@ def network_fingerprint(network: keras.Model) -> str:
 
 
 def _find_or_compute(
-    network: keras.Model, dataset: data.ImageDataset, split: str, batch_size: int, options: Mapping[str, Any], key: str
+    network: keras.Model,
+    dataset: data.ImageDataset,
+    split: str,
+    batch_size: int,
+    options: Mapping[str, Any],
+    key: str,
+    processes: Processes | None,
 ) -> tuple[np.ndarray, bool]:
     """Returns the activations of one version of each image, and whether they were found in the cache."""
     path = machine.cache_dir() / "features" / f"{key}.npy"
     shape = (dataset.sizes[split], *network.output_shape[1:])
+
+    def computed() -> Iterator[np.ndarray]:
+        return _activations(network, dataset, split, batch_size, options, processes)
+
     values = machine.read_array(path, shape, "float16")
-    if values is not None:
+    if _all_have(values, processes):
         return values, True
-    values = machine.write_array(path, shape, "float16", _activations(network, dataset, split, batch_size, options))
-    if values is None:
-        values = np.concatenate(list(_activations(network, dataset, split, batch_size, options)))
+    parts = _activations(network, dataset, split, batch_size, options, processes)
+    if processes is None or processes.writes_cache:
+        values = machine.write_array(path, shape, "float16", parts)
+    if processes is not None:
+        collections.deque(parts, maxlen=0)  # whatever this process does not write, the others need its share of it
+        processes.wait()
+        values = machine.read_array(path, shape, "float16") if values is None else values
+    if not _all_have(values, processes):
+        values = np.concatenate(list(_activations(network, dataset, split, batch_size, options, processes)))
     return values, False
 
 
+def _all_have(values: np.ndarray | None, processes: Processes | None) -> bool:
+    return values is not None if processes is None else processes.sum(np.array([values is None], float))[0] == 0
+
+
 def _activations(
-    network: keras.Model, dataset: data.ImageDataset, split: str, batch_size: int, options: Mapping[str, Any]
+    network: keras.Model,
+    dataset: data.ImageDataset,
+    split: str,
+    batch_size: int,
+    options: Mapping[str, Any],
+    processes: Processes | None,
 ) -> Iterator[np.ndarray]:
     """Yields float16 arrays, a batch at a time."""
-    for images, _ in dataset.batches(split, batch_size, **options):
-        # Filled up to a whole batch: Keras would trace the whole network again for the last, smaller one.
-        missing = batch_size - len(images)
+    share = data.WHOLE if processes is None else processes.share
+    first, last, of = share
+    rows, left = max(-(-batch_size * (last - first) // of), min(of - 1, batch_size)), dataset.sizes[split]
+    for images, _ in dataset.batches(split, batch_size, **options, share=share):
+        # Filled up to as many rows each time: Keras would trace the whole network again for the last, smaller one.
+        missing = rows - len(images)
         batch = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else images
         with np.errstate(over="ignore"):
-            values = network.predict_on_batch(batch)[: len(images)].astype("float16")
+            values = network.predict_on_batch(batch).astype("float16")
+        values = values[: len(images)] if processes is None else processes.join(values, min(left, batch_size))
+        left -= len(values)
         if not np.isfinite(values).all():
             raise FloatingPointError(
                 f"Activations of {network.name} on the {split} split are not finite numbers below 65,504. "

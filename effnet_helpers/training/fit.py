@@ -13,7 +13,9 @@ from effnet_helpers.runtime import keras
 from effnet_helpers.training.batch_norm import ReestimateBatchNorm
 from effnet_helpers.training.callbacks import KeepBest, TrainingDivergedError
 from effnet_helpers.training.checkpoint import Checkpoint
+from effnet_helpers.training.distributed import Replicas
 from effnet_helpers.training.prefix import lowest_trainable_block, plan_prefix
+from effnet_helpers.training.processes import Processes
 from effnet_helpers.training.recipe import steps_for
 from effnet_helpers.training.served import NOTHING, Served, serve_features, serve_images
 
@@ -77,6 +79,7 @@ def fit_head(
     augment: Mapping[str, object] | None = None,
     views: int = 1,
     checkpoint_dir: str | Path | None = None,
+    processes: Processes | None = None,
 ) -> Fit:
     """Trains the head on features of the frozen backbone that are computed once.
 
@@ -97,7 +100,9 @@ def fit_head(
             An epoch shows as many images as without, of all versions mixed.
         checkpoint_dir: A folder for the state of training after each epoch, or None. Whatever interrupts it, the same
             call on the same model goes on from there and ends as if nothing had happened; once more, and it returns at
-            once. `fine_tune` may be given the same folder.
+            once. `fine_tune` may be given the same folder. Several processes share it, and one of them writes.
+        processes: What `join_processes` gave, to train on several devices or machines, in each of the processes alike;
+            None trains on one device. Batch size, order and result stay the same.
 
     Returns:
         A `Fit`. The model has the weights of the best epoch and is compiled.
@@ -110,15 +115,16 @@ def fit_head(
     arguments = {**locals()}
     freeze_backbone(model)
     _check_batch_size(model, batch_size)
-    checkpoint = Checkpoint(checkpoint_dir, "head", model, dataset, arguments)
+    checkpoint = Checkpoint(checkpoint_dir, "head", model, dataset, arguments, processes)
     backbone, head = split_after(model, "head_pool")
     steps_per_pass = math.ceil(dataset.sizes["train"] / batch_size)
     served, done = NOTHING, checkpoint.epoch * steps_per_pass
     if not checkpoint.finished:
-        served = serve_features(backbone, dataset, batch_size, seed, balance, views, augment, done)
+        served = serve_features(backbone, dataset, batch_size, seed, balance, views, augment, done, processes)
     compile_for_labels(head, keras.optimizers.Adam(learning_rate))
-    keeper = KeepBest(model, patience=patience)
-    return _fit_part(model, head, served, [keeper, checkpoint], epochs, steps_per_pass, steps_per_pass)
+    trainer = head if processes is None else Replicas(processes, head, served.rows, batch_size)
+    callbacks = [KeepBest(model, patience=patience), checkpoint]
+    return _fit_part(model, head, trainer, served, callbacks, epochs, steps_per_pass, steps_per_pass)
 
 
 def fine_tune(
@@ -137,6 +143,7 @@ def fine_tune(
     views: int = 4,
     cache: bool = True,
     checkpoint_dir: str | Path | None = None,
+    processes: Processes | None = None,
     verbose: int = 0,
 ) -> Fit:
     """Trains the head and the blocks that `models.unfreeze_blocks` opened, from the fitted head on.
@@ -165,6 +172,7 @@ def fine_tune(
         views: How many versions of each image to keep at most, the image as it is among them, if augmented.
         cache: Whether the frozen part may be computed once. The results agree up to rounding to float16.
         checkpoint_dir: As in `fit_head`; an epoch is the stretch between two validations.
+        processes: As in `fit_head`.
         verbose: 0 is silent, 2 prints a line for each validation.
 
     Returns:
@@ -188,13 +196,15 @@ def fine_tune(
     epochs = math.ceil(steps / steps_per_epoch)
     steps = epochs * steps_per_epoch  # whole stretches between validations
     block, decision = lowest_trainable_block(model), "The whole network runs in every step, as asked for."
-    checkpoint = Checkpoint(checkpoint_dir, "fine_tune", model, dataset, arguments)
+    checkpoint = Checkpoint(checkpoint_dir, "fine_tune", model, dataset, arguments, processes)
     if checkpoint.epoch:  # the same plan, though less of the disk may be free by now
         cache, views = checkpoint.record["plan"]
         decision = f"{checkpoint.epoch} of {epochs} stretches between validations are done already."
     elif cache:
         plan = plan_prefix(model, dataset, passes=steps / steps_per_pass, augment=augment, views=views)
         cache, views, decision = plan.cached, plan.views, str(plan)
+        if processes is not None:  # as much of the disk may not be free everywhere
+            cache, views = processes.from_chief([cache, views])
     if verbose:
         print(decision)
     checkpoint.record["plan"] = [cache, views]
@@ -203,17 +213,18 @@ def fine_tune(
     if checkpoint.finished:
         served = NOTHING
     elif cache:
-        served = serve_features(prefix, dataset, batch_size, seed, balance, views, augment, done)
+        served = serve_features(prefix, dataset, batch_size, seed, balance, views, augment, done, processes)
     else:
-        served = serve_images(dataset, batch_size, seed, balance, augment, done)
+        served = serve_images(dataset, batch_size, seed, balance, augment, done, processes)
     schedule = warmup_cosine(learning_rate, steps, min(warmup_steps, steps // 2))
     compile_for_labels(tail, keras.optimizers.Adam(schedule))
-    start = None if checkpoint.epoch else tail.evaluate(served.val, verbose=0)
+    trainer = tail if processes is None else Replicas(processes, tail, served.rows, batch_size)
+    start = None if checkpoint.epoch else trainer.evaluate(served.val, verbose=0)
     callbacks = [KeepBest(model, start, patience), checkpoint]
     if _trainable_norms(tail) and not checkpoint.finished:
         sample = list(served.sample.take(math.ceil(REESTIMATED_IMAGES / batch_size)))
         callbacks.insert(0, ReestimateBatchNorm(sample))
-    return _fit_part(model, tail, served, callbacks, epochs, steps_per_epoch, steps_per_pass, verbose)
+    return _fit_part(model, tail, trainer, served, callbacks, epochs, steps_per_epoch, steps_per_pass, verbose)
 
 
 def _trainable_norms(model: keras.Model) -> list[keras.layers.Layer]:
@@ -258,6 +269,7 @@ def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optim
 def _fit_part(
     model: keras.Model,
     part: keras.Model,
+    trainer: keras.Model | Replicas,
     served: Served,
     callbacks: list[keras.callbacks.Callback],
     epochs: int,
@@ -265,7 +277,7 @@ def _fit_part(
     steps_per_pass: int,
     verbose: int = 0,
 ) -> Fit:
-    """Trains a compiled part of a model, or all of it, and reports on the model.
+    """Trains a compiled part of a model, or all of it, by the `fit` of `trainer`, and reports on the model.
 
     The last two callbacks keep the best weights, and the state.
     """
@@ -274,7 +286,7 @@ def _fit_part(
     try:
         checkpoint.restore(part, keeper)
         if not checkpoint.finished:
-            part.fit(
+            trainer.fit(
                 served.train.repeat(),
                 validation_data=served.val,
                 class_weight=served.class_weight,

@@ -7,6 +7,7 @@ from typing import Any
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.runtime import keras
 from effnet_helpers.training.features import extract_features
+from effnet_helpers.training.processes import Processes
 
 BALANCES = (None, "class_weights", "balanced_sampling")
 
@@ -34,14 +35,16 @@ def balancing(dataset: ImageDataset, balance: str | None) -> tuple[dict[str, boo
 class Served:
     """What a part of a network is trained on, and how long that took to prepare.
 
-    `sample` has the batches of `train`, too. Each counts its passes by itself, and that decides the order: looking at a
-    sample must not change the order of training.
+    `rows` is how many images or features a pass over `train` and over `val` has. `sample` has the batches of `train`,
+    too. Each counts its passes by itself, and that decides the order: looking at a sample must not change the order of
+    training.
     """
 
     train: Any
     sample: Any
     val: Any
     class_weight: dict[int, float] | None
+    rows: tuple[int, int] = (0, 0)
     seconds: float = 0.0
     reused: bool = False
 
@@ -58,14 +61,22 @@ def serve_features(
     views: int,
     augment: Mapping[str, object] | None,
     done: int,
+    processes: Processes | None = None,
 ) -> Served:
-    """Serves what a network says about the images; `done` batches of training count as served already."""
+    """Serves what a network says about the images; `done` batches of training count as served already.
+
+    Of several processes each serves its share of each batch.
+    """
     order, weights = balancing(dataset, balance)
-    found = extract_features(prefix, dataset, ("train", "val"), batch_size, views=views, augment=augment, seed=seed)
-    how = {"shuffle": True, **order, "seed": seed}
+    how = {"views": views, "augment": augment, "seed": seed, "processes": processes}
+    found = extract_features(prefix, dataset, ("train", "val"), batch_size, **how)
+    share = {} if processes is None else {"share": processes.share}
+    how = {"shuffle": True, **order, "seed": seed, **share}
     train, sample = (found["train"].batches(batch_size, **how, first_batch=first) for first in (done, 0))
     seconds, reused = sum(each.seconds for each in found.values()), all(each.reused for each in found.values())
-    return Served(train, sample, found["val"].batches(batch_size), weights, seconds, reused)
+    rows = len(found["train"].labels), len(found["val"].labels)
+    val = found["val"].batches(batch_size, **share)
+    return Served(train, sample, val, weights, rows, seconds, reused)
 
 
 def serve_images(
@@ -75,9 +86,13 @@ def serve_images(
     balance: str | None,
     augment: Mapping[str, object] | None,
     done: int,
+    processes: Processes | None = None,
 ) -> Served:
-    """Serves the images themselves, augmented anew in each pass."""
+    """Serves the images themselves, augmented anew in each pass; of several processes each its share of each batch."""
     order, weights = balancing(dataset, balance)
-    how = {"shuffle": True, **order, "seed": seed, "augment": augment, "cache": True}
+    # To keep all pixels, each process would have to read all files.
+    common = {"cache": True} if processes is None else {"cache": processes.count == 1, "share": processes.share}
+    how = {"shuffle": True, **order, "seed": seed, "augment": augment, **common}
     train, sample = (dataset.batches("train", batch_size, **how, first_batch=first) for first in (done, 0))
-    return Served(train, sample, dataset.batches("val", batch_size, cache=True), weights)
+    rows = dataset.sizes["train"], dataset.sizes["val"]
+    return Served(train, sample, dataset.batches("val", batch_size, **common), weights, rows)

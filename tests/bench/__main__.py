@@ -27,6 +27,7 @@ ROWS = (
     "accuracy",
     "few-labels",
     "conformal",
+    "distributed",
     "recipes",
     "tips",
     "trust",
@@ -34,18 +35,17 @@ ROWS = (
     "growth",
     "series",
 )
-ON_REQUEST = ("conformal", "recipes", "tips", "trust")
-"""Rows of which a second measurement tells nothing new: they add to their own table what is missing in it."""
+ON_REQUEST = ("conformal", "distributed", "recipes", "tips", "trust")
+"""Rows of which a second measurement tells nothing new: they add to their own table what is missing in it. And one for
+which processes need a network of their own, which not every system gives them."""
 OUT = ROOT / "notebooks" / "results" / "bench.csv"
 CHART = ROOT / "notebooks" / "figures" / "bench.png"
 TINY_OUT = ROOT / "runs" / "bench-tiny.csv"
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "ai-edge-litert", "onnxruntime")
 FAILED, REFUSED = 1, 2
 
-Rows = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[ROW]...", help=f"{', '.join(ROWS)}. All but {', '.join(ON_REQUEST)} if none."),
-]
+ROWS_HELP = f"{', '.join(ROWS)}. All but {', '.join(ON_REQUEST)} if none."
+Rows = Annotated[list[str] | None, typer.Argument(metavar="[ROW]...", help=ROWS_HELP)]
 Rounds = Annotated[int, typer.Option(min=1, help="Measurements of each side; their median counts.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Seeds in the rows accuracy and few-labels, minutes each.")]
 Trainings = Annotated[int, typer.Option(min=1, help="Trainings of each side in the row fine-tune, many minutes each.")]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
+from unittest import mock
 
 from effnet_helpers import data, models, training
 
 import numpy as np
+import psutil
+import tensorflow as tf
 from memory_of_pictures import peak_memory
+
+from .harness import Settings
+from .lab import FROM_BLOCK, LESSON_05, VARIANT, textile
 
 WARM_UP = 2
 
@@ -49,8 +57,46 @@ def step(image_size: int, batch_size: int) -> float:
     return statistics.median(times[WARM_UP:])
 
 
+def together(out: str, tiny: bool, steps: int) -> float:
+    """Fine-tunes as lesson 05 does, with the processes in `TF_CONFIG`; the first one writes what it measured."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    processes, ends = training.join_processes(), []
+    images = textile(Settings(tiny=tiny))
+    model = models.add_head(models.build_backbone(VARIANT, image_size=images.image_size), images.num_classes)
+    models.unfreeze_blocks(model, from_block=FROM_BLOCK)
+    method = training.KeepBest.on_train_batch_end
+
+    def watched(self: training.KeepBest, batch: int, logs: dict[str, float] | None = None) -> None:
+        method(self, batch, logs)
+        ends.append((batch, time.time()))
+
+    with mock.patch.object(training.KeepBest, "on_train_batch_end", watched):
+        how = {"batch_size": LESSON_05["batch_size"], "learning_rate": LESSON_05["learning_rate"]}
+        fit = training.fine_tune(model, images, steps=steps, validations=2, warmup_steps=0, **how, processes=processes)
+    seconds = [end - start for (_, start), (batch, end) in itertools.pairwise(ends) if batch > 0][WARM_UP:]
+    measured = {"batch_size": how["batch_size"], "start_s": ends[0][1] - psutil.Process().create_time()}
+    measured["ms_per_image"] = 1000 * statistics.median(seconds) / how["batch_size"]
+    prefix, _ = models.split_at_block(model, FROM_BLOCK)
+    features = training.extract_features(prefix, images, ["train"], how["batch_size"], processes=processes)["train"]
+    share = {} if processes is None else {"share": processes.share}
+    started = time.perf_counter()
+    batches = sum(1 for _ in features.batches(how["batch_size"], shuffle=True, **share))
+    measured["input_ms"] = 1000 * (time.perf_counter() - started) / batches
+    gradients, reductions = np.zeros(fit.trained_parameters, "float32"), []
+    for _ in range(WARM_UP + 5 if processes else 0):
+        started = time.perf_counter()
+        processes.sum(gradients)
+        reductions.append(1000 * (time.perf_counter() - started))
+    measured["reduce_ms"] = statistics.median(reductions[WARM_UP:]) if reductions else 0.0
+    if processes is None or processes.is_chief:
+        Path(out).write_text(json.dumps(measured))
+    return sum(seconds)
+
+
+TASKS = {"epoch": epoch, "extract": extract_features, "step": step, "together": together}
+
 if __name__ == "__main__":
-    task, arguments = {"epoch": epoch, "extract": extract_features, "step": step}[sys.argv[1]], json.loads(sys.argv[2])
+    task, arguments = TASKS[sys.argv[1]], json.loads(sys.argv[2])
     done = {}
     peak = peak_memory(lambda: done.update(seconds=task(**arguments)))
     print(json.dumps({**done, "peak_mb": peak}))
