@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 from effnet_helpers import records
@@ -65,7 +66,9 @@ def suspected_labels(probabilities: np.ndarray, labels: np.ndarray, class_names:
     Raises:
         ValueError: If probabilities, labels and names do not fit.
     """
-    from cleanlab.filter import find_label_issues
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # of its progress bars, which we do not show
+        from cleanlab.filter import find_label_issues
 
     values, labels = check_probabilities(probabilities, labels), np.asarray(labels)
     records.expect(values.shape[1] == len(class_names), "class_names", len(class_names), f"{values.shape[1]} of them")
