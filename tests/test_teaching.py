@@ -70,6 +70,12 @@ def test_each_lesson_has_a_page_with_all_its_parts(lesson):
     assert len(re.findall(r"^- \*[^*]+\*", parts[PARTS[2]], re.MULTILINE)) >= 2
 
 
+@pytest.mark.parametrize("lesson", SOURCES)
+def test_each_lesson_has_slides(lesson):
+    cells = re.findall(r"^# %%.*", SOURCES[lesson].read_text(encoding="utf-8"), re.MULTILINE)
+    assert any(re.search(r'tags=\[[^\]]*"slide(?:-code)?"', cell) for cell in cells)
+
+
 @pytest.mark.parametrize("lesson", [lesson for lesson in SOURCES if lesson not in WITHOUT_EXERCISES])
 def test_a_page_gives_the_minutes_that_the_exercises_give(lesson):
     source = SOURCES[lesson].parent / "exercises" / SOURCES[lesson].name
