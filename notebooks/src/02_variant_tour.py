@@ -402,7 +402,8 @@ for name, record in variants.WEIGHTS.items():
 # A file of another variant, or one that says of itself that it is of another recipe, is refused. Keras' files say it,
 # and timm's with their `config.json` beside them; others need the name before the path, as in
 # `"advprop:model.safetensors"`.
-#
+
+# %% [markdown] tags=["slide"]
 # ## Recap
 #
 # - One block makes up all thirteen: expand, filter each channel by itself, weight the channels, project, add. Lite

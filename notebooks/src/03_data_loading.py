@@ -434,7 +434,8 @@ for wrong in ("folder:no/such/folder", "textiles"):
 # `stanford_dogs` and `tfds:NAME` load through `tensorflow_datasets`, which knows hundreds of sets, downloads them
 # once and checks them. The `full` profile of this course runs notebooks 03 to 05 on Stanford Dogs: `effnet run
 # --profile full`. It needs the network once, and a GPU if you are in a hurry.
-#
+
+# %% [markdown] tags=["slide"]
 # ## Recap
 #
 # - Look at the classes first, large enough to see what tells them apart; what you cannot tell, ask why a network could.

@@ -458,7 +458,8 @@ over_seeds.filter(like="counts", axis=0)[["count", "mean", "min", "max"]]
 # classes apart: notebook 05. Or keep them frozen, take earlier ones, and pool with more care, which pays most where
 # labels are few: notebook 07. For photographs with one large object in the middle the average loses little (notebook
 # 05 has cats and dogs), and the head you trained here may be all you need.
-#
+
+# %% [markdown] tags=["slide"]
 # ## Recap
 #
 # - The most frequent class is the first thing to beat.

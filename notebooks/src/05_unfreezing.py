@@ -434,7 +434,8 @@ if is_default and batch_size == 32 and steps >= 96:
 # %% [markdown]
 # The parameter `save_to` keeps the two files. `effnet predict classifier.keras PATH` then applies the model to any
 # folder of pictures, and shows those it is least certain of.
-#
+
+# %% [markdown] tags=["slide"]
 # ## Recap
 #
 # - Whole blocks from the top down, batch normalization in them frozen; by hand it is a loop over flat layers, then

@@ -119,7 +119,7 @@ print(f"sure of {confidence.mean():.1%} on average, right on {right.mean():.1%};
 # ([Guo et al. 2017](https://arxiv.org/abs/1706.04599)).
 
 
-# %%
+# %% tags=["slide-code"]
 kept, kept_labels = answers["val"][for_temperature], labels["val"][for_temperature]
 logs = np.log(np.maximum(kept, 1e-30))
 tried = np.geomspace(0.2, 5, 300)
@@ -127,7 +127,7 @@ losses = [log_loss(kept_labels, softmax(logs / each, axis=1), labels=range(len(n
 best = float(tried[np.argmin(losses)])
 print(f"temperature by hand: {best:.2f}")
 
-# %%
+# %% tags=["slide"]
 temperature = evaluation.fit_temperature(kept, kept_labels)
 calibrated = {split: evaluation.apply_temperature(each, temperature) for split, each in answers.items()}
 records.expect(abs(np.log(temperature / best)) < 0.2, "temperature of the helper", temperature, f"near {best:.2f}")
@@ -156,7 +156,7 @@ for name, p in stages.items():
 # [*split conformal prediction*](../docs/glossary.md#conformal-prediction); the whole of it is a sorted list. (With n
 # images, one counts to the ⌊(n + 1) · (1 − coverage)⌋-th: that is the exact rank for the image to come.)
 
-# %%
+# %% tags=["slide-code"]
 promised, promised_labels = calibrated["val"][for_promises], labels["val"][for_promises]
 of_the_right_class = np.sort(promised[np.arange(len(promised)), promised_labels])
 rank = int(np.floor((len(promised) + 1) * (1 - coverage) + 1e-9))
@@ -235,7 +235,7 @@ temperatures = temperature, evaluation.fit_temperature(second["val"][for_tempera
 second = {split: evaluation.apply_temperature(each, temperatures[1]) for split, each in second.items()}
 print(f"temperatures: first model {temperatures[0]:.2f}, second model {temperatures[1]:.2f}")
 
-# %%
+# %% tags=["slide"]
 both_models = {"averaged features": calibrated, "regions": second}
 reports = [evaluation.report_from_probabilities(p["test"], labels["test"], names) for p in both_models.values()]
 compared = evaluation.compare_answers(*reports)
@@ -259,7 +259,7 @@ if shown:
 # same sorted list, of the defective validation images alone. What remains to be measured is the price: how many of
 # the good ones raise a false alarm? This is the model's [*operating point*](../docs/glossary.md#operating-point).
 
-# %%
+# %% tags=["slide-code"]
 recall, normal = 0.99, names.index(normal_class)
 suspicion = 1 - calibrated["val"][labels["val"] != normal, normal]
 rank = int(np.floor((len(suspicion) + 1) * (1 - recall) + 1e-9))
@@ -288,7 +288,7 @@ print(f"all of {needed} would have to be found before the interval begins at {re
 # angle between the features of the picture and the mean features of the nearest class. Where it is larger than for 95 %
 # of the validation images, the picture is called none of the classes.
 
-# %%
+# %% tags=["slide"]
 centres = evaluation.class_centres(features["train"].values, labels["train"])
 distance = {split: evaluation.centre_distance(part.values, centres) for split, part in features.items()}
 allowed = evaluation.upper_threshold(distance["val"], 0.05)
@@ -354,7 +354,7 @@ changes = {
     "turned (degrees)": ([1, 3, 10], lambda image, angle: ndimage.rotate(image, angle, reshape=False, mode="reflect")),
 }
 
-# %%
+# %% tags=["slide"]
 some = np.linspace(0, len(labels["test"]) - 1, changed_images).astype(int)
 pictures = np.stack([images.image("test", int(i)) for i in some]).astype("float32")
 network, right_class = keras.Model(model.input, [extractor.output, lower.output]), labels["test"][some]
@@ -394,7 +394,7 @@ given[planted] = (given[planted] + random.integers(1, len(names), len(planted)))
 folds = min(5, int(np.bincount(given, minlength=len(names)).min()))
 print(f"{len(planted)} of {len(given)} labels replaced; {folds} parts")
 
-# %%
+# %% tags=["slide"]
 if folds > 1:
     unseen = evaluation.out_of_fold_probabilities(features["train"].values, given, folds, strength=0.001, seed=seed)
     suspects = evaluation.suspected_labels(unseen, given, names)
@@ -422,7 +422,7 @@ if folds > 1:
 # [*Occlusion*](../docs/glossary.md#occlusion) asks the model itself: cover one place after the other with grey, and see
 # by how much the class falls. That takes hundreds of answers for one picture and assumes nothing about the inside.
 
-# %%
+# %% tags=["slide"]
 looked_at = names.index("local") if "local" in names else 0
 sure = np.argsort(-calibrated["test"][:, looked_at] * (labels["test"] == looked_at), kind="stable")
 sure = sure[: min(3, (labels["test"] == looked_at).sum())]

@@ -495,7 +495,8 @@ plotting.paired_differences(evaluation.paired_differences(recipes, asked), base=
 #   word "imagenet" disagree.
 # - **Not on the page**: [06](06_export_and_serve.ipynb), [07](07_few_labels.ipynb). Export and serving; what to do
 #   with a hundred labels.
-#
+
+# %% [markdown] tags=["slide"]
 # ## Recap
 #
 # - `EfficientNetB0` with its top has 1,000 classes and 224 pixels; without it, 1,280 features for each region.

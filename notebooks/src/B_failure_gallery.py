@@ -200,7 +200,7 @@ for mode in ("pad", "crop", "squash"):
 # as the folders came, as a table lists them. **Symptom:** accuracy far *below* that of guessing, and a confusion matrix
 # that is clean, but not on the diagonal. A model that is merely bad is not so consistent.
 
-# %%
+# %% tags=["slide"]
 probabilities = classifier.predict_proba(features["val"])
 rotated = np.roll(probabilities, 1, axis=1)  # names as another program lists them
 plotting.confusion(evaluation.report_from_probabilities(rotated, labels["val"], names))
@@ -224,7 +224,7 @@ for split, values in tagged.items():
 with_tag = {split: network.predict(values, verbose=0) for split, values in tagged.items()}
 fooled = fit(with_tag["train"], labels["train"])
 
-# %%
+# %% tags=["slide"]
 is_tagged = {split: labels[split] == tagged_class for split in splits}
 on_validation = fooled.predict(with_tag["val"])[is_tagged["val"]] == tagged_class
 on_test = fooled.predict(features["test"])[is_tagged["test"]] == tagged_class
@@ -249,7 +249,8 @@ print(f"{names[tagged_class]} recognised with the corner covered: {still.mean():
 # **Cure:** take pictures of all classes in the same places, or of each class in many; split by place, so that
 # validation has places that training has not (`group_by`); cut the mark away. [Notebook 08](08_when_to_trust_it.ipynb)
 # has maps of where a network looks, and a check on them.
-#
+
+# %% [markdown] tags=["slide"]
 # ## Recap
 #
 # | symptom | look first at |
