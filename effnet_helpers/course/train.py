@@ -84,7 +84,7 @@ def train(
         raise CourseError(
             f"The pictures changed since the training in {folder} began: delete that folder to start afresh"
         )
-    model, folds = models.add_head(backbone, dataset.num_classes), _folds(settings, dataset, console)
+    model, folds = models.add_head(backbone, dataset.num_classes), _folds(settings, everything, console)
     if kept:
         console.print(f"Going on with the training in {folder}.", markup=False, highlight=False, soft_wrap=True)
     else:
