@@ -1,5 +1,7 @@
 """When to trust an answer: calibration, sets, alarms, wrong labels. Each check has a case in which it must fail."""
 
+from dataclasses import replace
+
 from effnet_helpers import evaluation, plotting
 
 import numpy as np
@@ -310,6 +312,9 @@ def test_few_images_promise_over_all_classes_together():
     trust = evaluation.fit_trust(probabilities, labels, NAMES)
     assert len(set(trust.set_thresholds)) == 1
     assert (trust.distance, trust.centres, trust.alarm_classes) == (None, None, ())
+    few = replace(trust, images=9)
+    shares = [each.most_false_marks for each in (trust, few, replace(few, distance=0.1))]
+    assert shares == pytest.approx([0.05, 1 / 10, 2 / 10])
     assert evaluation.apply_trust(trust, probabilities, NAMES).alarm is None
 
 

@@ -67,7 +67,8 @@ def _sentences(summary: export.Summary, found: export.Found, out: Path, card: Mo
     if summary.alarms is not None:
         yield f"{summary.alarms:,} raise an alarm for {', '.join(map(printable, card.trust.alarm_classes))}"
     marked = [(name, "marked") for name in summary.none_of_these]
-    none = f"may be none of the classes (so are {card.trust.false_marks:.0%} of those that are one)" if marked else ""
+    most = f"{card.trust.most_false_marks:.0%}" if marked else ""
+    none = f"may be none of the classes (so are up to {most} of those that are one)"
     for what, entries in ((none, marked), ("could not be read", summary.problems), ("passed over", found.others)):
         if entries:
             yield f"{len(entries):,} {what}:"

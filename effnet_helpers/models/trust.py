@@ -46,6 +46,12 @@ class Trust:
         for name in ("set_thresholds", "alarm_classes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
+    @property
+    def most_false_marks(self) -> float:
+        """The share to be expected at most: `false_marks`, or more where images are too few for each score's part."""
+        scores = 1 if self.distance is None else 2
+        return min(1.0, max(self.false_marks, scores / (self.images + 1)))
+
     def centre_array(self) -> np.ndarray | None:
         """Returns the class centres, float32 `(classes, channels)`; None where there are none."""
         if self.centres is None:
