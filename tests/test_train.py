@@ -340,3 +340,7 @@ def test_an_alarm_is_for_classes_that_there_are(pictures):
     assert train_trust.alarm_classes(replace(SETTINGS, alarm=" dark , any"), images) == ["dark", "any"]
     with pytest.raises(ValueError, match="--alarm: expected some of any, bright, dark, not all"):
         train_trust.alarm_classes(replace(SETTINGS, alarm="torn"), images)
+    val = images.splits["val"]
+    without_dark = replace(images, splits={**images.splits, "val": val.take(np.flatnonzero(val.labels != 2))})
+    with pytest.raises(ValueError, match="validation images of --alarm: expected at least one"):
+        train_trust.alarm_classes(replace(SETTINGS, alarm="dark"), without_dark)

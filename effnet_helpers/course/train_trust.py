@@ -38,11 +38,13 @@ def keep_apart(dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
 
 
 def alarm_classes(settings: Settings, dataset: ImageDataset) -> list[str]:
-    """The classes of `--alarm`; a ValueError says so where one is none of the data set's, or all are given."""
+    """The classes of `--alarm`; a ValueError says so where they are none, all, or without validation images."""
     names = [name.strip() for name in (settings.alarm or "").split(",") if name.strip()]
     known = list(dataset.class_names)
     fits = len(names) < len(known) and all(name in known for name in names)
     records.expect(fits, "--alarm", settings.alarm, f"some of {', '.join(known)}, not all, separated by commas")
+    missed = bool(names) and not _of(names, known, dataset.labels("val")).any()
+    records.expect(not missed, "validation images of --alarm", 0, "at least one, to set its threshold by")
     return names
 
 
@@ -58,14 +60,16 @@ def fit(model: keras.Model, dataset: ImageDataset, apart: ImageDataset, settings
     """
     both = models.without_xla(keras.Model(model.input, [model.output, model.get_layer("head_pool").output]))
     near = dataset.with_fewer(NEAR)
+    labels, seen = near.labels("train"), {}
     probabilities, features = both.predict(apart.batches("val", batch_size), verbose=0)
+    if len(np.unique(labels)) == dataset.num_classes:  # published sets may lack a class, which has no centre then
+        of_training = both.predict(near.batches("train", batch_size), verbose=0)[1]
+        seen = {"features": features, "train_features": of_training, "train_labels": labels}
     return evaluation.fit_trust(
         probabilities,
         apart.labels("val"),
         dataset.class_names,
-        features=features,
-        train_features=both.predict(near.batches("train", batch_size), verbose=0)[1],
-        train_labels=near.labels("train"),
+        **seen,
         alarm_classes=alarm_classes(settings, dataset),
         alarm_recall=settings.alarm_recall,
         kept_apart=apart is not dataset,
@@ -106,12 +110,20 @@ def measure(trust: Trust, test: evaluation.Report, class_names: Sequence[str]) -
         f"Confidence and accuracy lie {before} apart, with the temperature of {trust.temperature:.2f} {after}.",
         f"Of sets that are to hold the right class in {trust.coverage:.0%} of cases, {every['coverage']:.1%} do (95 % "
         f"interval {every['low']:.1%}–{every['high']:.1%}), with {every['mean_size']:.2f} classes in one.",
-        f"effnet predict marks pictures that may be none of the classes; by mistake about {trust.false_marks:.0%}.",
+        "effnet predict marks pictures that may be none of the classes, by mistake up to "
+        f"{trust.most_false_marks:.0%} of those that are one.",
     ]
     if point := evaluation.operating_point(trust):
-        counted = evaluation.count_alarms(point, judged.probabilities, test.labels, class_names)
+        counted: object = "test images are all of these classes, or none is, so this was not measured"
+        if len(np.unique(_of(point.classes, class_names, test.labels))) == 2:  # splits of the user's may lack a class
+            counted = evaluation.count_alarms(point, judged.probabilities, test.labels, class_names)
         promise = "" if point.promised else ", which so few images cannot promise"
         wanted = ", ".join(map(printable, point.classes))
         sentences.append(f"An alarm is to find {point.recall:.0%} of {wanted}{promise}: {counted}.")
     reliability = {name: evaluation.reliability_table(each, test.labels) for name, each in answers.items()}
     return Measured(sentences, table, reliability)
+
+
+def _of(names: Sequence[str], class_names: Sequence[str], labels: np.ndarray) -> np.ndarray:
+    """Which labels are of these classes."""
+    return np.isin(labels, [list(class_names).index(name) for name in names])
