@@ -238,6 +238,16 @@ def test_suspected_labels_are_listed_and_nothing_is_changed(tmp_path, monkeypatc
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
 
 
+def test_the_audit_is_written_where_labels_cannot_be_looked_at(tmp_path):
+    for name, count in (("dark", 1), ("bright", 5)):
+        (tmp_path / "shells" / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (40, 40), (number, 40 * count, 0)).save(tmp_path / "shells" / name / f"{number}.png")
+    result = CliRunner().invoke(app, ["audit", str(tmp_path / "shells"), "--labels", "--out", str(tmp_path / "a.csv")])
+    assert (result.exit_code, "Every class needs 3 readable images" in result.output) == (2, True), result.output
+    assert "too_few" in set(pd.read_csv(tmp_path / "a.csv")["finding"])
+
+
 def test_suspects_stand_among_findings_of_their_severity(audited):
     more = audited.with_suspects([("b.png", "birds", "looks like cats"), ("a.png", "birds", "looks like dogs")])
     severities = more.findings["severity"].tolist()

@@ -204,13 +204,14 @@ def audit(
         outputs.check_free(TABLE_OF_FINDINGS, out.expanduser().absolute())  # before minutes of reading
         with count_progress("reading", console) as progress:
             result = audit_pictures(path, progress=progress)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        result.to_csv(out)
         said = ""
-        if labels:
+        if labels:  # after that: what the audit is for, such as a class with one picture, may make this impossible
             from effnet_helpers.course.audit_labels import suspect_labels
 
             result, said = suspect_labels(path, result)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        result.to_csv(out)
+            result.to_csv(out)
     if len(result.findings):
         console.print(audit_table(result.summary))
     if said:
