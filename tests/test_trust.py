@@ -307,6 +307,16 @@ def test_trust_is_what_its_parts_are():
     assert evaluation.apply_trust(trust, np.full((1, 3), 1 / 3), NAMES).none_of_these.all()
 
 
+def test_a_temperature_from_the_same_images_leaves_the_promise_as_it_is():
+    held = []
+    for seed in range(60):
+        probabilities, labels = drawn(540, temperature=1.7, seed=seed)
+        trust = evaluation.fit_trust(probabilities[:40], labels[:40], NAMES)
+        judged = evaluation.apply_trust(trust, probabilities[40:], NAMES)
+        held.append(judged.sets[np.arange(500), labels[40:]].mean())
+    assert 0.89 < np.mean(held) < 0.96, "by class the rank rounds up, from some thirteen images of each"
+
+
 def test_few_images_promise_over_all_classes_together():
     _, labels, probabilities = clusters(24)
     trust = evaluation.fit_trust(probabilities, labels, NAMES)

@@ -49,7 +49,8 @@ def fit_trust(
 ) -> Trust:
     """Learns from validation images when to trust a model: temperature, sets, none of the classes, operating point.
 
-    Sets promise their coverage within each class where each has images enough for that, and over all otherwise.
+    Sets promise their coverage within each class where each has images enough for that, and over all otherwise. The
+    temperature is fitted on the same images as the thresholds: a single number, which does not move what they promise.
 
     Args:
         probabilities: Floats `(images, classes)`, what the model says of images it was not trained on.
