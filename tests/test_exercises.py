@@ -49,6 +49,10 @@ def stub(values):
     """What it is for."""
 
 
+ENDLESS = []
+ENDLESS.append(ENDLESS)
+
+
 @pytest.mark.parametrize(
     ("number", "answer", "status", "said", "mistake"),
     [
@@ -63,6 +67,7 @@ def stub(values):
         ("77.1", [], "not yet", "expected a number. Received: an object of type list", None),
         ("77.1", [[3], [3, 3]], "not yet", "expected a number. Received: an object of type list", None),
         ("77.1", lambda: 3, "not yet", "expected a number. Received: an object of type function", None),
+        ("77.1", ENDLESS, "not yet", "expected a number. Received: an object of type list", None),
         ("77.1", ..., "not attempted", "in place of the dots", None),
         ("77.1", None, "not attempted", "in place of the dots", None),
         ("77.1", [3, ...], "not attempted", "in place of the dots", None),

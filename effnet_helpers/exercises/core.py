@@ -166,9 +166,9 @@ def _find(number: str) -> Exercise:
 
 def _judge(exercise: Exercise, answer: Any) -> Result:
     stopped: list[Exception] = []  # what the learner's own functions raised
-    watched = _watched(answer, stopped)
-    problem = None
+    watched, problem = answer, None
     try:
+        watched = _watched(answer, stopped)  # in here, since a list may hold itself
         if _is_missing(answer):
             raise _NotAttemptedError
         if bool(np.all(exercise.right(watched))):
