@@ -22,7 +22,9 @@ def paired_differences(
     """Compares candidates with a base, run by run: same pictures, same split, same seed.
 
     Pairs take out what both runs share, such as an easy split, so a small difference shows in fewer runs than it would
-    between two unpaired means. The interval is Student's: where the runs of a set scatter, or are few, it is wide.
+    between two unpaired means. The interval is Student's: where the runs of a set scatter, or are few, it is wide. The
+    one over all sets takes every run for a draw of its own. It speaks of these sets: runs of one set have much in
+    common, so for sets that are not among them it is too narrow.
 
     Args:
         table: A row for each run, columns candidate, set, what `column` names, and any of stage, image_size, split and

@@ -19,8 +19,9 @@ def measured(name: str) -> pd.DataFrame:
             each fine-tuning of `make bench ROW=recipes`: set, choices, accuracies, multiply-adds), `"frozen_head"`
             (validation accuracy by what the classifier of lesson 04 is given, over seeds), `"conformal"` (prediction
             sets on the textile benchmark; `make bench ROW=conformal`), `"belonging"` (how many pictures of other things
-            each score marks as none of the classes) or `"wrong_labels"` (how many planted ones are found; both of
-            `make bench ROW=trust`).
+            each score marks as none of the classes), `"wrong_labels"` (how many planted ones are found; both of
+            `make bench ROW=trust`) or `"tips"` (a row for each run of `make bench ROW=tips`, which tries the tips of
+            Keras' example).
 
     Raises:
         ValueError: If there is no such table.
