@@ -26,7 +26,7 @@ def alone(tmp_path_factory):
 
 @pytest.fixture
 def environment(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", f"{TESTS.parent}:{TESTS}")
+    monkeypatch.setenv("PYTHONPATH", f"{TESTS.parent}{os.pathsep}{TESTS}")
 
 
 def free_addresses(count):

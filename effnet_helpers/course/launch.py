@@ -142,6 +142,7 @@ def _start(
     try:
         process = subprocess.Popen(command, env=told, pass_fds=(given,), preexec_fn=before, **quiet)
     except subprocess.SubprocessError:
+        os.close(pulse)
         raise CourseError(
             "This system does not let the processes have a network of their own, and TensorFlow's servers listen on "
             f"all interfaces: if that is right here, name addresses, --cluster 127.0.0.1:{FIRST_PORT},127.0.0.1:"

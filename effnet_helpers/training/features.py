@@ -185,9 +185,6 @@ def _find_or_compute(
     path = machine.cache_dir() / "features" / f"{key}.npy"
     shape = (dataset.sizes[split], *network.output_shape[1:])
 
-    def computed() -> Iterator[np.ndarray]:
-        return _activations(network, dataset, split, batch_size, options, processes)
-
     values = machine.read_array(path, shape, "float16")
     if _all_have(values, processes):
         return values, True
