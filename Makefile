@@ -11,6 +11,7 @@ ARGS ?=
 SHELL := bash
 BIN := .venv/bin
 STAMP := .venv/installed
+SITE := .venv/installed-site
 EFFNET := $(BIN)/python -m effnet_helpers
 NBVAL = $(KEEP) $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 600
 # Kernels come from .venv, whatever else the user's Jupyter knows under the name python3.
@@ -37,8 +38,8 @@ notebooks: $(STAMP) ## rebuild the committed notebooks and their outputs from no
 
 test: $(STAMP) ## lint, unit tests, lessons 00 to 03 cell by cell, the whole series small and on other data
 	@echo "== 1 of 4: lint"
-	@$(BIN)/ruff check effnet_helpers tests notebooks/src
-	@$(BIN)/ruff format --check effnet_helpers tests notebooks/src
+	@$(BIN)/ruff check effnet_helpers tests notebooks/src docs/site setup.py
+	@$(BIN)/ruff format --check effnet_helpers tests notebooks/src docs/site setup.py
 	@echo "== 2 of 4: unit tests, and the rules every notebook keeps to"
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not notebooks and not release"
 	@echo "== 3 of 4: committed notebooks 00 to 03, every cell again (nbval)"
@@ -47,7 +48,7 @@ test: $(STAMP) ## lint, unit tests, lessons 00 to 03 cell by cell, the whole ser
 	@$(BIN)/python -m pytest -m "notebooks and not release"
 	@echo "== all tests passed"
 
-test-release: $(STAMP) ## what only matters before a release: 04 to 08, A and B cell by cell, larger variants, bands
+test-release: $(SITE) ## what only matters before a release: 04 to 08, A and B cell by cell, larger variants, bands
 	@$(BIN)/python -m pytest -m release
 	@$(NBVAL) notebooks/0[45678]_*.ipynb notebooks/[AB]_*.ipynb
 	@echo "== all tests before a release passed"
@@ -55,8 +56,7 @@ test-release: $(STAMP) ## what only matters before a release: 04 to 08, A and B 
 bench: $(STAMP) ## compare with published recipes, or only ROW="start head": notebooks/results/bench.csv
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ROW) $(ARGS)
 
-site: $(STAMP) ## lessons, exercises, glossary, reference and slides as pages that need no network: site/index.html
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[site]"
+site: $(SITE) ## lessons, exercises, glossary, reference and slides as pages that need no network: site/index.html
 	@$(BIN)/python docs/site/build.py && $(BIN)/python docs/site/slides.py
 	@echo "Open site/index.html"
 
@@ -76,4 +76,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up .venv: a few minutes, once"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(SITE): $(STAMP)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[site]"
 	@touch $@
