@@ -8,10 +8,9 @@ import sys
 import tomllib
 from types import SimpleNamespace
 
-from effnet_helpers.course import ROOT, build, opening
+from effnet_helpers.course import ROOT, build, opening, pages
 from effnet_helpers.course.cli import app
 from effnet_helpers.course.execute import Outcome
-from effnet_helpers.course.pages import write_page
 
 import lesson_rules as rules
 import mini_course
@@ -208,8 +207,23 @@ def test_outputs_of_other_code_do_not_stay(course):
 def test_pages_of_a_run_begin_with_the_lesson(course, tmp_path):
     publish(course)
     notebook = build.from_source(build.sources(course)[0])
-    write_page(Outcome("01_first", "ok", 1.0, executed=notebook), tmp_path, course / "notebooks")
+    pages.write_page(Outcome("01_first", "ok", 1.0, executed=notebook), tmp_path, course / "notebooks")
     page = (tmp_path / "01_first.html").read_text(encoding="utf-8")
     assert "What you will learn" in page
     assert "colab" not in page.lower()
     assert len(notebook.cells) == 9
+
+
+def test_a_page_of_a_run_leads_to_other_pages_and_from_another_drive_to_exercises(tmp_path, monkeypatch):
+    text = "[2](02_second.ipynb#x) [B](B_gallery.ipynb) [practise](exercises/01_first.ipynb)"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+
+    def on_another_drive(*_):
+        raise ValueError("path is on mount 'C:', start on mount 'D:'")
+
+    monkeypatch.setattr(pages.os.path, "relpath", on_another_drive)
+    pages.write_page(Outcome("01_first", "ok", 1.0, executed=notebook), tmp_path, tmp_path / "notebooks")
+    page = (tmp_path / "01_first.html").read_text(encoding="utf-8")
+    exercises = f"{(tmp_path / 'notebooks').as_uri()}/exercises/01_first.ipynb"
+    for link in ("02_second.html#x", "B_gallery.html", exercises):
+        assert f'href="{link}"' in page

@@ -27,8 +27,11 @@ def write_page(outcome: Outcome, folder: Path, notebooks_dir: Path) -> None:
     resources = {"metadata": {"name": outcome.notebook, "path": str(notebooks_dir)}}
     cells = [cell for cell in outcome.executed.cells if not is_opening(cell)]  # badges come from the network
     page, _ = exporter.from_notebook_node(NotebookNode(outcome.executed, cells=cells), resources=resources)
-    page = re.sub(r'href="(\d\d_\w+)\.ipynb(["#])', r'href="\1.html\2', page)
-    there = Path(os.path.relpath(notebooks_dir, folder)).as_posix()
+    page = re.sub(r'href="((?:\d\d|[A-Z])_\w+)\.ipynb(["#])', r'href="\1.html\2', page)
+    try:
+        there = Path(os.path.relpath(notebooks_dir, folder)).as_posix()
+    except ValueError:  # an installed package on another drive of Windows
+        there = notebooks_dir.as_uri()
     page = re.sub(r'href="(exercises|\.\.)/', rf'href="{there}/\1/', page)
     (folder / f"{outcome.notebook}.html").write_text(page, encoding="utf-8")
 
