@@ -56,6 +56,11 @@ def test_the_interval_of_a_calibration_error_holds_the_truth_about_as_often_as_i
     assert np.mean([error.value for error in errors]) > everything, "few images inflate it"
 
 
+def test_the_interval_of_a_calibrated_model_begins_at_zero_in_nearly_all_draws():
+    errors = [evaluation.calibration_error(*drawn(100, seed=seed), resamples=100) for seed in range(60)]
+    assert 50 <= sum(error.low == 0 for error in errors) < 60
+
+
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 2.5])
 def test_the_temperature_that_labels_were_drawn_at_is_found(temperature):
     probabilities, labels = drawn(temperature=temperature)

@@ -26,7 +26,7 @@ class CalibrationError:
 
     Attributes:
         value: The expected calibration error, in [0, 1].
-        low: Lower end of its 95 % interval, by resampling images.
+        low: Lower end of its 95 % interval, by resampling images; 0 where the value is not above `by_chance`.
         high: Upper end.
         by_chance: What a perfectly calibrated model that gives these confidences would stay below in 95 % of draws of
             so many images. A value below it is no evidence against calibration.
@@ -83,7 +83,8 @@ def calibration_error(
     Few images alone make it larger than 0, since accuracy in a bin is then off by chance (Naeini et al. 2015, Guo et
     al. 2017, https://arxiv.org/abs/1706.04599). So it comes with an interval, and with what chance alone would give.
     The interval is the basic bootstrap's, which takes that inflation into account where a percentile interval doubles
-    it; it is cut off at 0 and 1.
+    it; it is cut off at 0 and 1. And it begins at 0 where the value is no larger than chance alone may make it: near 0
+    the bootstrap does not hold, and would rule out perfect calibration in a third of draws from a calibrated model.
 
     Args:
         probabilities: Floats `(images, classes)`, rows that add up to 1.
@@ -106,11 +107,12 @@ def calibration_error(
         return float(np.abs(np.bincount(found, gap, minlength=bins)).sum() / count)
 
     value = error(confidence - right, found)
-    draws = rng.integers(0, count, (resamples, count))
+    draws = (rng.integers(0, count, count) for _ in range(resamples))  # one by one: all would be gigabytes
     resampled = [error((confidence - right)[draw], found[draw]) for draw in draws]
     chance = [error(confidence - (rng.random(count) < confidence), found) for _ in range(resamples)]
+    by_chance = float(np.quantile(chance, 0.95))
     low, high = np.clip(2 * value - np.quantile(resampled, [0.975, 0.025]), 0, 1)
-    return CalibrationError(value, float(low), float(high), float(np.quantile(chance, 0.95)))
+    return CalibrationError(value, float(low) if value > by_chance else 0.0, float(high), by_chance)
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
