@@ -111,7 +111,9 @@ class Replicas:
     def training_pass(self, share: tuple[tf.Tensor, int]) -> int:
         """Runs the network in training mode on a share of a batch, and returns how many images all of it has."""
         images, total = share
-        self._forward(*self._of_replicas(total, images))
+        machine.beat()
+        with self.processes.watching():
+            self._forward(*self._of_replicas(total, images))
         return int(total)
 
     def push(self) -> None:
