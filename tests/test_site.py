@@ -66,6 +66,21 @@ def test_every_lesson_has_slides_that_begin_with_its_title_and_end_with_its_reca
     assert len(tagged) >= 4
 
 
+def test_links_of_slides_lead_to_the_pages_of_the_site():
+    page = '<a href="../docs/glossary.md#head"> <a href="A_keras_example.ipynb"> <a href="exercises/04_x.ipynb#04.2">'
+    assert re.findall('href="([^"]+)"', script("slides").to_pages(page)) == [
+        "../docs/glossary.html#head",
+        "../notebooks/A_keras_example.html",
+        "../notebooks/exercises/04_x.html#04.2",
+    ]
+
+
+def test_a_style_sheet_fetches_no_fonts():
+    comment, own = "/* https://x.org */\n", "\n@import url(./own.css);a{}"
+    style = f"{comment}@import url(https://fonts.x.org/css?family=Lato:400,700);{own}"
+    assert script("slides").without_network(style) == comment + own
+
+
 def test_a_quiz_answers_in_the_page():
     text = "**Quiz 04.1** Which *one*?\n\n- [ ] this — no\n- [x] that — `yes`\n- [ ] none — no"
     page = script("build")._quiz_in_page(text)
@@ -92,3 +107,8 @@ def test_the_site_is_whole_without_warnings_and_loads_nothing_from_elsewhere(tmp
         assert {f"notebooks/{lesson_.stem}.html", f"slides/{lesson_.stem}.html"} <= names
     loads = r"<(?:script|img|iframe|link)\b[^>]*(?:src|href)=\"(https?:)?//"
     assert [page.name for page in pages if re.search(loads, page.read_text(encoding="utf-8"))] == []
+    texts = {page: page.read_text(encoding="utf-8") for page in pages}
+    styles = {page.parent / name for page in pages for name in re.findall(r'href="([^":?]+\.css)', texts[page])}
+    assert len(styles) >= 4
+    fetches = r"url\(['\"]?(https?:)?//"
+    assert [style for style in styles if re.search(fetches, style.read_text(encoding="utf-8"))] == []

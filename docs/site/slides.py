@@ -7,6 +7,7 @@ section; tagged `slide-code`, its code as well. The prose in between becomes the
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 from importlib import resources
@@ -23,7 +24,7 @@ from nbformat.v4 import new_markdown_cell
 from traitlets.config import Config
 
 SLIDE, WITH_CODE = "slide", "slide-code"
-REVEAL, OUTPUT_ONLY = "reveal.js", "output-only"
+REVEAL, THEME, OUTPUT_ONLY = "reveal.js", "simple", "output-only"
 
 
 def deck(notebook: NotebookNode) -> NotebookNode:
@@ -61,6 +62,17 @@ def _typed(cell: NotebookNode, slide_type: str) -> NotebookNode:
     return cell
 
 
+def to_pages(page: str) -> str:
+    """Has the links of a deck, which start from where notebooks lie, lead to the pages of the site around it."""
+    page = re.sub(r'href="(\.\./docs/[\w/]+)\.md(["#])', r'href="\1.html\2', page)
+    return re.sub(r'href="((?:exercises/)?(?:\d\d|[A-Z])_\w+)\.ipynb(["#])', r'href="../notebooks/\1.html\2', page)
+
+
+def without_network(style: str) -> str:
+    """Leaves out what a style sheet of reveal.js fetches from the network: fonts, in place of those that are here."""
+    return re.sub(r"@import url\(['\"]?https?:[^)]*\);?", "", style)
+
+
 def main() -> int:
     """Writes a page for each lesson that has slides, beside the files they need."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -70,9 +82,11 @@ def main() -> int:
     reveal = resources.files("sphinx_revealjs") / "_static" / "revealjs"
     with resources.as_file(reveal) as files:
         shutil.copytree(files, out / REVEAL, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.map", "*.esm.js"))
+    theme = out / REVEAL / "dist" / "theme" / f"{THEME}.css"
+    theme.write_text(without_network(theme.read_text(encoding="utf-8")), encoding="utf-8")
     hide = {"enabled": True, "remove_input_tags": {OUTPUT_ONLY}}
     exporter = SlidesExporter(
-        config=Config(TagRemovePreprocessor=hide, SlidesExporter={"reveal_url_prefix": REVEAL}),
+        config=Config(TagRemovePreprocessor=hide, SlidesExporter={"reveal_url_prefix": REVEAL, "reveal_theme": THEME}),
         extra_loaders=[FileSystemLoader(Path(__file__).parent / "templates")],
         template_file="slides.html.j2",
     )
@@ -81,7 +95,7 @@ def main() -> int:
         if not slides.cells:
             continue
         page, _ = exporter.from_notebook_node(slides)
-        (out / f"{source.stem}.html").write_text(page, encoding="utf-8")
+        (out / f"{source.stem}.html").write_text(to_pages(page), encoding="utf-8")
         print(f"{source.stem}: {sum(c.metadata.slideshow.slide_type == 'slide' for c in slides.cells)} slides")
     return 0
 
