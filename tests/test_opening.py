@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from email.message import Message
 from types import SimpleNamespace
 
 from effnet_helpers.course import ROOT, build, opening, pages
@@ -140,12 +141,14 @@ def test_a_dev_container_has_a_python_that_the_course_runs_on():
 def course(tmp_path):
     mini_course.write(tmp_path)
     (tmp_path / "notebooks" / "src" / "set_up.py").write_text("import sys\n")
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\n')
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "effnet-helpers"\n')
     return tmp_path
 
 
 def publish(course):
-    (course / "pyproject.toml").write_text(f'[project]\nname = "x"\n[project.urls]\nRepository = "{ADDRESS}"\n')
+    (course / "pyproject.toml").write_text(
+        f'[project]\nname = "effnet-helpers"\n[project.urls]\nRepository = "{ADDRESS}"\n'
+    )
 
 
 def test_badges_are_there_once_there_is_an_address(course):
@@ -163,6 +166,16 @@ def test_badges_are_there_once_there_is_an_address(course):
     ):
         assert link in badges.source
     assert "[![Open in Colab](" in badges.source
+
+
+def test_a_project_of_the_user_s_around_the_course_is_none_of_its_own(course, monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "metadata", lambda name: Message())
+    for text in (
+        "[tool.ruff]\n",
+        '[project]\nname = "mine"\n[project.urls]\nRepository = "https://github.com/me/mine"\n',
+    ):
+        (course / "pyproject.toml").write_text(text)
+        assert opening.repository(course) is None
 
 
 # outputs that stay

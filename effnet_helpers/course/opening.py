@@ -26,6 +26,7 @@ BADGES = {
 }
 LINKS = {"on GitHub": "{address}/blob/main/{path}", "download": "{address}/raw/main/{path}"}
 GITHUB = "https://github.com/"
+PACKAGE = "effnet-helpers"
 
 
 def with_opening(notebook: NotebookNode, path: Path, course: Path) -> NotebookNode:
@@ -58,13 +59,13 @@ def is_opening(cell: NotebookNode) -> bool:
 
 def repository(course: Path) -> str | None:
     """Returns the address at which a course is published, as `https://github.com/owner/name`; None if it is not yet."""
-    project = course / "pyproject.toml"
-    if project.exists():
-        urls = tomllib.loads(project.read_text(encoding="utf-8"))["project"].get("urls", {})
-    else:  # laid out by an installed package, which knows its own
-        lines = importlib.metadata.metadata("effnet-helpers").get_all("Project-URL") or []
-        urls = dict(line.split(", ", 1) for line in lines)
-    return urls.get("Repository")
+    file = course / "pyproject.toml"
+    project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {}) if file.exists() else {}
+    if project.get("name") == PACKAGE:
+        return project.get("urls", {}).get("Repository")
+    # Laid out by an installed package, which knows its own; maybe within a project of the user's.
+    lines = importlib.metadata.metadata(PACKAGE).get_all("Project-URL") or []
+    return dict(line.split(", ", 1) for line in lines).get("Repository")
 
 
 def badges(address: str, path: str) -> str:
