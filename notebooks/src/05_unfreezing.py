@@ -310,9 +310,11 @@ plotting.paired_differences(worth, base="the base recipe")
 
 # %% [markdown]
 # A filled dot is a difference that the runs show; a hollow one is a difference that they do not, however plausible the
-# advice. The small marks are single sets, and those most like your pictures matter most to you.
+# advice. The small marks are single sets, and those most like your pictures matter most to you. (An interval counts
+# runs, and so speaks of *these* sets. Runs of one set resemble each other; counted by sets, which are few, even the
+# filled dots would reach zero. They are what happened here, not what must happen with yours.)
 #
-# - **Clearly worse:** batch normalization that is not frozen; too few blocks where the pictures are far from ImageNet
+# - **Worse in these runs:** batch normalization that is not frozen; too few blocks where the pictures are far from ImageNet
 #   (look at the textile marks of "from block6a", and then at those of the photographs, which lie about zero); and a
 #   rate too low for so few steps. That is why the head decides how deep: where it is right nearly always, shallow
 #   costs nothing.
