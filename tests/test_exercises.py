@@ -185,6 +185,18 @@ def cells(source, form):
     return [cell.source for cell in build.from_source(source, form).cells]
 
 
+def test_answers_in_a_stub_are_not_built_over(source):
+    path = build.built_path(source, build.STUB)
+    path.parent.mkdir()
+    stub = build.from_source(source, build.STUB)
+    nbformat.write(stub, path)
+    build.refuse_answers([source])
+    stub.cells[3].source = stub.cells[3].source.replace("...", "7")
+    nbformat.write(stub, path)
+    with pytest.raises(CourseError, match=r"exercises/01_first\.ipynb has work of yours in cell 4"):
+        build.refuse_answers([source])
+
+
 def test_a_stub_has_no_answers(source):
     assert cells(source, build.STUB)[3:7] == [
         "total = ...  # a whole number\n# your code here",

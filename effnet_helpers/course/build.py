@@ -99,10 +99,37 @@ def from_source(source: Path, form: str = LESSON) -> NotebookNode:
     for cell in notebook.cells:
         cell.metadata.pop("lines_to_next_cell", None)
         # Named by its content, so that an inserted cell does not rename those below it; longer if it is there twice.
-        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()
+        digest = _digest(cell)
         cell.id = next(digest[:length] for length in range(8, 65) if digest[:length] not in taken)
         taken.add(cell.id)
     return notebook
+
+
+def _digest(cell: NotebookNode) -> str:
+    return hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()
+
+
+def refuse_answers(chosen: Iterable[Path]) -> None:
+    """Refuses to write exercises anew where somebody has worked in them.
+
+    A cell is named by its content as built, and keeps that name while it is edited.
+
+    Args:
+        chosen: Sources; those of lessons are passed over.
+
+    Raises:
+        CourseError: If a cell of such a notebook is no longer what was built.
+    """
+    for source in chosen:
+        path = built_path(source, STUB)
+        if STUB not in forms(source) or not path.exists():
+            continue
+        for number, cell in enumerate(read_notebook(path).cells, start=1):
+            if not _digest(cell).startswith(cell.id):
+                raise CourseError(
+                    f"{STUB}/{path.name} has work of yours in cell {number}, which building would replace. Copy the "
+                    "notebook to another folder and restore it here, then build"
+                )
 
 
 def out_of_step(source: Path) -> str | None:

@@ -128,6 +128,7 @@ def build(
             console.print(problem, soft_wrap=True, markup=False, highlight=False)
         console.print(f"{len(chosen)} notebooks checked, {len(problems)} problems.", highlight=False)
         raise typer.Exit(FAILED if problems else 0)
+    builder.refuse_answers(chosen)
     if keep_outputs:
         chosen = [source for source in chosen if not builder.keep_outputs(source)]
         if not chosen:

@@ -23,7 +23,8 @@ def publish(root: Path, repository: str) -> list[Path]:
         The files that changed.
 
     Raises:
-        CourseError: If that is no such name, a file has lost its place for it, or a notebook is to be built before.
+        CourseError: If that is no such name, a file has lost its place for it, a notebook is to be built before, or
+            exercises there have been worked in.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*/[\w.-]+", repository):
         raise CourseError(f"Expected owner/name, as in the repository's address on GitHub. Received: {repository!r}")
@@ -32,6 +33,7 @@ def publish(root: Path, repository: str) -> list[Path]:
     unbuilt = [source.relative_to(root).as_posix() for source in sources if not build.can_keep_outputs(source)]
     if unbuilt:
         raise CourseError(f"These were changed since they were built; effnet build first: {', '.join(unbuilt)}")
+    build.refuse_answers(sources)
     changes = {root / name: change(_read(root / name), address) for name, change in PLACES.items()}
     changed = [path for path, text in changes.items() if text != _read(path)]
     for path in changed:
