@@ -84,7 +84,7 @@ def test_every_finding_is_made_and_no_other(corpus, audited):
 def test_the_corpus_has_nearly_every_kind_of_finding(audited):
     elsewhere = {
         *("unsafe", "no_class", "duplicate_across_splits", "empty_class", "too_few", "few", "imbalance"),
-        *("alike_classes", "code_page", "dim16", "own_output"),
+        *("alike_classes", "code_page", "dim16", "own_output", "suspected_label"),
     }
     assert set(KINDS) - set(audited.findings["finding"]) <= elsewhere
 

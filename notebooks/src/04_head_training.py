@@ -421,6 +421,11 @@ kernel, bias = training.whitening(maps["train"])  # no feature repeats another, 
 regions = {split: values.reshape(-1, values.shape[-1]) @ kernel + bias for split, values in maps.items()}
 some = np.random.default_rng(seed).choice(regions["train"], 20_000, axis=0)
 kinds = MiniBatchKMeans(200, n_init=1, random_state=seed).fit(some)
+
+# %% [markdown]
+# Each region is now of one of 200 kinds. How many regions of each kind does an image have?
+
+# %%
 of_kind = {split: kinds.predict(values).reshape(len(maps[split]), -1) for split, values in regions.items()}
 counts = {split: np.stack([np.bincount(each, minlength=200) for each in of_kind[split]]) for split in of_kind}
 

@@ -314,9 +314,9 @@ plotting.paired_differences(worth, base="the base recipe")
 # runs, and so speaks of *these* sets. Runs of one set resemble each other; counted by sets, which are few, even the
 # filled dots would reach zero. They are what happened here, not what must happen with yours.)
 #
-# - **Worse in these runs:** batch normalization that is not frozen; too few blocks where the pictures are far from ImageNet
-#   (look at the textile marks of "from block6a", and then at those of the photographs, which lie about zero); and a
-#   rate too low for so few steps. That is why the head decides how deep: where it is right nearly always, shallow
+# - **Worse in these runs:** batch normalization that is not frozen; too few blocks where the pictures are far from
+#   ImageNet (look at the textile marks of "from block6a", and then at those of the photographs, which lie about zero);
+#   and a rate too low for so few steps. That is why the head decides how deep: where it is right nearly always, shallow
 #   costs nothing.
 # - **"Last 20 layers"** is too shallow for the textile in the same way; its mean is a hollow dot, since the
 #   sets differ so much. Whether it matters that it cuts a block in half, these runs cannot tell. A boundary is where a

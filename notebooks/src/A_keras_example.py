@@ -422,7 +422,7 @@ asked = ["live backbone norm", "last 20 layers", "from block6a", "from block2a",
 asked += ["batches of 8", "batches of 128", "RMSprop"]
 plotting.paired_differences(evaluation.paired_differences(recipes, asked), base="blocks from 4 on")
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # A dot is hollow where the runs do not tell a choice from its base, and one run never does. Tip by tip:
 #
 # - **Not RMSprop as published**: confirmed. It threw the pretrained weights away within the first stretch, and its loss
@@ -495,8 +495,7 @@ plotting.paired_differences(evaluation.paired_differences(recipes, asked), base=
 #   word "imagenet" disagree.
 # - **Not on the page**: [06](06_export_and_serve.ipynb), [07](07_few_labels.ipynb). Export and serving; what to do
 #   with a hundred labels.
-
-# %% [markdown] tags=["slide"]
+#
 # ## Recap
 #
 # - `EfficientNetB0` with its top has 1,000 classes and 224 pixels; without it, 1,280 features for each region.

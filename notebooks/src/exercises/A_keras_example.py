@@ -8,10 +8,12 @@
 # `exercises.hint("A.1")` helps.
 
 # %%
-from effnet_helpers import exercises
+from effnet_helpers import exercises, runtime
 
 import keras
 import tensorflow as tf
+
+print(runtime.describe())
 
 # %% [markdown]
 # ## A.1 · How many regions?
