@@ -422,15 +422,12 @@ regions = {split: values.reshape(-1, values.shape[-1]) @ kernel + bias for split
 some = np.random.default_rng(seed).choice(regions["train"], 20_000, axis=0)
 kinds = MiniBatchKMeans(200, n_init=1, random_state=seed).fit(some)
 
-# %% [markdown]
-# Each region is now of one of 200 kinds. How many regions of each kind does an image have?
 
-# %%
+# %% tags=["slide"]
 of_kind = {split: kinds.predict(values).reshape(len(maps[split]), -1) for split, values in regions.items()}
 counts = {split: np.stack([np.bincount(each, minlength=200) for each in of_kind[split]]) for split in of_kind}
 
 
-# %% tags=["slide"]
 def classify(train_values, val_values):
     """Logistic regression as above: scaled alike, the strength chosen among the same four by validation loss."""
     spread = np.sqrt(train_values.var(axis=0) + scale.epsilon)
