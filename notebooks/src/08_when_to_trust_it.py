@@ -203,7 +203,7 @@ print(f"promised {coverage:.0%}; over 300 draws {np.mean(drawn):.1%} on average,
 # The same textile images have a published benchmark of such sets
 # ([conformal_clip](https://github.com/fmegahed/conformal_clip), one draw: a hundred labels to train on, a hundred to
 # set thresholds, a hundred to score; nominal against defective, promised 90 %, by class). `make bench ROW=conformal`
-# repeats its sizes on several draws, with the head of [notebook 07](07_few_labels.ipynb) that scores regions, and with
+# repeats its sizes on ten draws, with the head of [notebook 07](07_few_labels.ipynb) that scores regions, and with
 # averaged features as here:
 
 # %%

@@ -167,7 +167,7 @@ def _run(settings: Settings) -> Iterator[Line]:
         low, high = interval(covered)
         detail = f"{covered.min():.3g} to {covered.max():.3g}; 95 % interval of the mean {low:.3f} to {high:.3f}"
         what = f"{name} images outside sets that promise {PROMISE:.0%}, by class, against EfficientNet-B0 as published"
-        target = Target("at most", 100 * (1 - PROMISE) + 100 * (high - covered.mean()), "%")
+        target = Target("at most", round(100 * (1 - PROMISE + high - covered.mean()), 1), "%")
         yield Line(what, 100 * (1 - covered.mean()), 100 * (1 - theirs), "%", target, len(ours), detail)
     size, empty = ours["labels_a_set"].astype(float), ours["empty_sets"].astype(float)
     detail = f"{size.min():.3g} to {size.max():.3g}; {100 * empty.mean():.3g} % empty"

@@ -52,6 +52,8 @@ class Target:
         """Says whether a result meets it; a figure that is not a number never does."""
         if self.kind in ("below", "at most"):
             return ours < self.value or (self.kind == "at most" and ours <= self.value + ROUNDING)
+        if ratio is None:  # ours costs nothing
+            return True
         return ratio >= self.value if self.kind == "times" else ratio <= self.value
 
 
@@ -81,8 +83,11 @@ class Line:
 
     @property
     def ratio(self) -> float | None:
-        """Our cost as a share of theirs where the target is a share, else how many times it goes into theirs."""
-        if self.theirs is None:
+        """Our cost as a share of theirs where the target is a share, else how many times it goes into theirs.
+
+        None where there is no other way, or ours costs nothing.
+        """
+        if self.theirs is None or not self.ours:
             return None
         is_share = self.target is not None and self.target.kind == "share"
         return self.ours / self.theirs if is_share else self.theirs / self.ours

@@ -49,9 +49,9 @@ def _cells(values: pd.Series, form: str) -> str:
 def chart(records: Sequence[Record], path: Path) -> None:
     """Draws how many times each cost of ours goes into theirs, with the target as a mark, and writes it as PNG.
 
-    Nothing is drawn where no line has both a ratio and a target.
+    Only lines whose target is for the ratio are drawn; without any, nothing is.
     """
-    rows = [record for record in records if record.target and record.ratio]
+    rows = [record for record in records if record.target.endswith("×") and record.ratio]
     if not rows:
         return
     times = [_times(record.ratio, record) for record in rows]
