@@ -13,9 +13,10 @@ import platform
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def run_all(
         KeyboardInterrupt: After Ctrl-C, when all kernels have ended, and what they reached is reported and shown.
     """
     kernels, ended, started = Kernels(), {}, time.perf_counter() - seconds_before
+    stopped = threading.Event()
     at_once = min(at_once, len(work))
 
     def so_far() -> tuple[dict[str, Outcome], Effort]:
@@ -94,14 +96,26 @@ def run_all(
     def collect(futures: Iterable[Future]) -> None:
         for future in futures:
             label = running.pop(future)
+            if isinstance(future.exception(), CancelledError):
+                continue
             ended[label] = future.result()
             display.mark_ended(label, ended[label])
             report(*so_far())
 
     try:
         with LiveProgress(work, console) as display, ThreadPoolExecutor(at_once) as pool:
+
+            def begin(each: str) -> Outcome:
+                if stopped.is_set():
+                    raise CancelledError
+                try:
+                    return work[each](display.begin(each), kernels)
+                except BaseException:
+                    stopped.set()  # here, before this thread begins the next one
+                    raise
+
             order = list(work) if at_once == 1 else reversed(work)
-            running = {pool.submit(lambda each: work[each](display.begin(each), kernels), each): each for each in order}
+            running = {pool.submit(begin, each): each for each in order}
             try:
                 while running:
                     # With a timeout, since without one Windows does not let Ctrl-C through.
