@@ -195,6 +195,13 @@ def test_answers_in_a_stub_are_not_built_over(source):
     nbformat.write(stub, path)
     with pytest.raises(CourseError, match=r"exercises/01_first\.ipynb has work of yours in cell 4"):
         build.refuse_answers([source])
+    stub = build.from_source(source, build.STUB)
+    stub.nbformat_minor = 4  # as Colab saves
+    for cell in stub.cells:
+        del cell["id"]
+    nbformat.write(stub, path)
+    with pytest.raises(CourseError, match="has work of yours in cell 1"):
+        build.refuse_answers([source])
 
 
 def test_a_stub_has_no_answers(source):

@@ -23,6 +23,7 @@ import nbformat
 from markdown_it import MarkdownIt
 
 HERE = Path(__file__).parent
+OURS = ".effnet-site"  # marks a site of this course: no other folder is ever replaced
 NO_PAGES = {"course", "outputs", "specs", "runtime", "imagenet"}  # rooms that no lesson imports
 FOLDED = "hide-cell"  # MyST-NB's tag for a cell behind a click
 
@@ -141,14 +142,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, nargs="?", default=ROOT / "site")
     out = parser.parse_args().out
-    marker = out / "objects.inv"  # every site of Sphinx has one
-    if out.exists() and any(out.iterdir()) and not marker.exists():
+    if out.exists() and any(out.iterdir()) and not (out / OURS).exists():
         print(f"A site goes into a new folder, or in the place of an earlier one. Received: {os.path.relpath(out)}")
         return 2
-    source, built = (
-        ROOT / "build" / "site",
-        ROOT / "build" / "pages" / "html",
-    )  # MyST-NB leaves a folder beside the pages
+    # MyST-NB leaves a folder beside the pages, so they are not made in their place.
+    source, built = ROOT / "build" / "site", ROOT / "build" / "pages" / "html"
     for folder in (source, built.parent):
         shutil.rmtree(folder, ignore_errors=True)
     lay_out(source)
@@ -157,6 +155,7 @@ def main() -> int:
     if not failed:
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(built, out)
+        (out / OURS).touch()
     return failed
 
 
