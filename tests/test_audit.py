@@ -4,6 +4,7 @@ import shutil
 import warnings
 
 from effnet_helpers import data, evaluation, models, plotting, training
+from effnet_helpers.course.audit_labels import suspect_labels
 from effnet_helpers.course.cli import app
 from effnet_helpers.data.audit import KINDS, audit
 from effnet_helpers.data.scan import printable
@@ -236,6 +237,24 @@ def test_suspected_labels_are_listed_and_nothing_is_changed(tmp_path, monkeypatc
     assert suspects["detail"].str.startswith("looks like bright; its own class has a probability of 0.").all()
     assert "1 labels are suspected by a head that is right on 98% of pictures" in result.output.replace("\n", " ")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+
+
+def test_labels_are_judged_by_a_head_that_knows_no_copy_of_the_picture(tmp_path, monkeypatch):
+    seen = {}
+
+    def remembered(features, labels, folds, groups):
+        seen.update(groups=groups, folds=folds)
+        return np.eye(2)[labels]
+
+    monkeypatch.setattr(models, "build_backbone", lambda variant, image_size: tiny_backbone(image_size))
+    monkeypatch.setattr(evaluation, "out_of_fold_probabilities", remembered)
+    for name, start in (("dark", 0), ("bright", 128)):
+        (tmp_path / "shells" / name).mkdir(parents=True)
+        for number in range(9):
+            grey = start + min(number, 5)  # four copies of the last
+            Image.new("RGB", (40, 40), (grey, grey, 0)).save(tmp_path / "shells" / name / f"{number}.png")
+    suspect_labels(tmp_path / "shells", data.audit(tmp_path / "shells"))
+    assert (len(seen["groups"]), len({*seen["groups"]}), seen["folds"]) == (18, 12, 5)
 
 
 def test_the_audit_is_written_where_labels_cannot_be_looked_at(tmp_path):

@@ -326,12 +326,26 @@ def test_enough_validation_images_are_shared_between_choosing_and_trusting(pictu
     with pytest.warns(data.LeftOutWarning):
         images = data.load(f"folder:{pictures}", image_size=32)
     assert train_trust.keep_apart(images) == (images, images)
-    monkeypatch.setattr(train_trust, "ENOUGH", 2)
+    monkeypatch.setattr(train_trust, "ENOUGH", 1)
     chosen, apart = train_trust.keep_apart(images)
     assert chosen.labels("val").tolist() == apart.labels("val").tolist() == [0, 1, 2]
     both = {*chosen.splits["val"].names, *apart.splits["val"].names}
     assert both == {*images.splits["val"].names}
     assert all(part.splits["train"] is images.splits["train"] for part in (chosen, apart))
+
+
+def test_pictures_of_one_group_are_not_parted_between_choosing_and_trusting(pictures, monkeypatch):
+    with pytest.warns(data.LeftOutWarning):
+        images = data.load(f"folder:{pictures}", image_size=32)
+    monkeypatch.setattr(train_trust, "ENOUGH", 1)
+    val = images.splits["val"]
+    in_pairs = replace(val.take(np.repeat(np.arange(len(val)), 2)), groups=tuple(np.repeat(val.names, 2)))
+    parts = train_trust.keep_apart(replace(images, splits={**images.splits, "val": in_pairs}))
+    chosen, apart = ({*part.splits["val"].groups} for part in parts)
+    assert chosen.isdisjoint(apart) and chosen | apart == {*val.names}
+    one_each = replace(in_pairs, groups=tuple(map(str, in_pairs.labels)))  # which can only be parted by class
+    whole = replace(images, splits={**images.splits, "val": one_each})
+    assert train_trust.keep_apart(whole) == (whole, whole)
 
 
 def test_an_alarm_is_for_classes_that_there_are(pictures):

@@ -232,6 +232,22 @@ def test_probabilities_are_of_heads_that_have_not_seen_the_image(planted):
     assert (probabilities.argmax(axis=1) == labels).mean() < 0.45
 
 
+def test_a_head_has_seen_no_other_image_of_a_group():
+    random = np.random.default_rng(1)
+    patients, labels = np.repeat(np.arange(60), 5), np.repeat(np.arange(60) % 2, 5)
+    features = random.normal(size=(60, 150))[patients] + random.normal(0, 0.1, (300, 150))  # of the patient alone
+    parted, whole = (
+        (evaluation.out_of_fold_probabilities(features, labels, groups=groups).argmax(axis=1) == labels).mean()
+        for groups in (None, patients.astype(str))
+    )
+    assert parted > 0.95, "it knew each patient, and so the label"
+    assert whole < 0.75, "there is nothing to learn"
+    few = [f"{label}/{i % 3}" for i, label in enumerate(labels)]
+    with pytest.raises(ValueError, match="groups of images of the smallest class: expected at least 5"):
+        evaluation.out_of_fold_probabilities(features, labels, groups=few)
+    assert evaluation.out_of_fold_probabilities(features, labels, 3, groups=few).shape == (300, 2)
+
+
 def test_out_of_fold_needs_images_for_every_fold():
     with pytest.raises(ValueError, match="at least 5, one for each fold"):
         evaluation.out_of_fold_probabilities(np.zeros((9, 2)), [0] * 5 + [1] * 4)

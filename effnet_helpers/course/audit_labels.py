@@ -8,6 +8,7 @@ import warnings
 from effnet_helpers import data, evaluation, models, training
 
 import numpy as np
+import pandas as pd
 
 FOLDS = 5
 
@@ -28,7 +29,7 @@ def suspect_labels(path: str | os.PathLike, findings: data.Audit, variant: str =
         The audit with its suspects, and what to know of them, in a sentence.
 
     Raises:
-        ValueError: If the collection cannot be loaded, or a class has too few pictures.
+        ValueError: If the collection cannot be loaded, or a class has too few pictures, or groups of them.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", data.LeftOutWarning)  # the audit has said it
@@ -36,10 +37,12 @@ def suspect_labels(path: str | os.PathLike, findings: data.Audit, variant: str =
     model = models.add_head(models.build_backbone(variant, image_size=224), dataset.num_classes)
     found = training.extract_features(models.split_after(model, "head_pool")[0], dataset, tuple(dataset.sizes))
     names = [name for split in found for name in dataset.splits[split].names]
+    groups = [group for split in found for group in dataset.splits[split].groups]
     features = np.concatenate([each.values for each in found.values()])
     labels = np.concatenate([each.labels for each in found.values()])
-    folds = max(2, min(FOLDS, int(np.bincount(labels).min())))
-    probabilities = evaluation.out_of_fold_probabilities(features, labels, folds)
+    fewest = pd.Series(groups).groupby(labels).nunique().min()  # pictures of one group stay in one part
+    folds = max(2, min(FOLDS, int(fewest)))
+    probabilities = evaluation.out_of_fold_probabilities(features, labels, folds, groups=groups)
     table = evaluation.suspected_labels(probabilities, labels, dataset.class_names)
     suspects = [
         (names[position], label, f"looks like {suggested}; its own class has a probability of {quality:.2f}")

@@ -7,33 +7,34 @@ from dataclasses import dataclass, replace
 
 from effnet_helpers import evaluation, models, records
 from effnet_helpers.course.train_settings import Settings
-from effnet_helpers.data import ImageDataset, printable
+from effnet_helpers.data import ImageDataset, fold_by_hash, printable
 from effnet_helpers.models import Trust
 from effnet_helpers.runtime import keras
 
 import numpy as np
 import pandas as pd
 
-ENOUGH = 40  # validation images of each class, from which every second one is kept apart: 20 a class promise 95 %
+ENOUGH = 20  # images of each class to keep apart, and to choose by: so many promise 95 %
 NEAR = 100  # training images of each class, whose mean is its centre
 
 
 def keep_apart(dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
-    """Keeps every second validation image of each class apart, where there are enough.
+    """Keeps half of the validation images of each class apart, groups of them whole, where there are enough.
 
     Args:
         dataset: All images.
 
     Returns:
-        The set to train with, and one whose validation images say when to trust the model: the same set where a class
-        has fewer than `ENOUGH` of them.
+        The set to train with, and one whose validation images say when to trust the model: the same set where one of
+        the two would have fewer than `ENOUGH` of a class.
     """
     files = dataset.splits["val"]
-    by_class = [np.flatnonzero(files.labels == label) for label in range(dataset.num_classes)]
-    if min(map(len, by_class)) < ENOUGH:
+    halves = [
+        files.take(fold_by_hash(files.names, files.labels.tolist(), part, 2, groups=files.groups)) for part in (0, 1)
+    ]
+    if min(np.bincount(half.labels, minlength=dataset.num_classes).min() for half in halves) < ENOUGH:
         return dataset, dataset
-    halves = [np.sort(np.concatenate([each[start::2] for each in by_class])) for start in (0, 1)]
-    first, second = (replace(dataset, splits={**dataset.splits, "val": files.take(half)}) for half in halves)
+    first, second = (replace(dataset, splits={**dataset.splits, "val": half}) for half in halves)
     return first, second
 
 

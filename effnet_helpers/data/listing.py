@@ -39,7 +39,8 @@ class ImageFiles:
     """Readable image files, one entry per file in every column.
 
     `names` are relative to `root`, with forward slashes; `labels` int32; `digests` SHA-256 of the contents; `bits` says
-    how many bits the values of 16-bit pictures use, such as 12 of many X-rays.
+    how many bits the values of 16-bit pictures use, such as 12 of many X-rays; `groups` names what each belongs to and
+    must not be parted from, such as a patient, a piece or a scene, and None lets each stand for itself.
     """
 
     root: Path
@@ -47,6 +48,7 @@ class ImageFiles:
     labels: np.ndarray
     digests: tuple[str, ...]
     bits: int = 16
+    groups: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -63,6 +65,7 @@ class ImageFiles:
             self.labels[indices],
             tuple(self.digests[i] for i in indices),
             self.bits,
+            self.groups and tuple(self.groups[i] for i in indices),
         )
 
 

@@ -90,12 +90,13 @@ def load(
 
     label_of = {name: label for label, name in enumerate(listing.class_names)}
     labels = np.array([label_of[entry.class_name] for entry in entries], dtype=np.int32)
-    files = ImageFiles(listing.root, tuple(entry.name for entry in entries), labels, tuple(digests), bits)
+    names = tuple(entry.name for entry in entries)
     given = np.array([entry.split or "train" for entry in entries])
     groups = [entry.group or entry.name for entry in entries]  # a picture without a group is a group of its own
-    groups = groups if group_by is None else groups_by_pattern(files.names, group_by)
+    groups = groups if group_by is None else groups_by_pattern(names, group_by)
     _check_groups_stay_whole(given, groups)
-    groups = join_copies(files.names, files.digests, groups)
+    groups = join_copies(names, digests, groups)
+    files = ImageFiles(listing.root, names, labels, tuple(digests), bits, groups)
     if fold is not None:
         expect(not has_splits, "fold", fold, "None where the splits are given")
     return ImageDataset(
@@ -104,7 +105,7 @@ def load(
         image_size=image_size,
         resize_mode=resize_mode,
         provenance=listing.provenance,
-        splits=_split(files, given, groups, split_seed, val_fraction, test_fraction, limit_per_class, fold),
+        splits=_split(files, given, split_seed, val_fraction, test_fraction, limit_per_class, fold),
         left_out=tuple(left_out),
         passed_over=listing.passed_over,
         wordnet_ids=listing.wordnet_ids,
@@ -200,7 +201,6 @@ def _check_groups_stay_whole(given: np.ndarray, groups: Sequence[str]) -> None:
 def _split(
     files: ImageFiles,
     given: np.ndarray,
-    groups: Sequence[str],
     seed: int,
     val_fraction: float,
     test_fraction: float,
@@ -208,14 +208,13 @@ def _split(
     fold: tuple[int, int] | None,
 ) -> dict[str, ImageFiles]:
     """Keeps the splits that the publishers made, and cuts those that are missing from train."""
-    groups = np.array(groups, dtype=object)
     if limit_per_class is not None:
         # of each class in each given split
         strata = [f"{split}/{label}" for split, label in zip(given, files.labels, strict=True)]
         kept = limit_by_hash(files.names, strata, seed, limit_per_class)
-        files, given, groups = files.take(kept), given[kept], groups[kept]
+        files, given = files.take(kept), given[kept]
     if fold is not None:
-        given[fold_by_hash(files.names, files.labels.tolist(), *fold, seed, groups.tolist())] = "test"
+        given[fold_by_hash(files.names, files.labels.tolist(), *fold, seed, files.groups)] = "test"
     parts = {split: files.take(np.flatnonzero(given == split)) for split in SPLITS}
     cut = split_by_hash(
         parts["train"].names,
@@ -223,6 +222,6 @@ def _split(
         seed,
         val_fraction=0.0 if len(parts["val"]) else val_fraction,
         test_fraction=0.0 if len(parts["test"]) else test_fraction,
-        groups=groups[given == "train"].tolist(),
+        groups=parts["train"].groups,
     )
     return {split: parts["train"].take(cut[split]) if len(cut[split]) else parts[split] for split in SPLITS}

@@ -13,7 +13,12 @@ import pandas as pd
 
 
 def out_of_fold_probabilities(
-    features: np.ndarray, labels: np.ndarray, folds: int = 5, strength: float = 0.01, seed: int = 0
+    features: np.ndarray,
+    labels: np.ndarray,
+    folds: int = 5,
+    strength: float = 0.01,
+    seed: int = 0,
+    groups: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Gives each image the probabilities of a linear head that was fitted without it.
 
@@ -21,29 +26,36 @@ def out_of_fold_probabilities(
 
     Args:
         features: Floats `(images, channels)`, such as those of `training.extract_features` at the pooling layer.
-        labels: Integers `(images,)`, with at least `folds` images of each class that occurs.
+        labels: Integers `(images,)`, with at least `folds` images, or groups of them, of each class that occurs.
         folds: How many heads, each fitted without one part of the images.
         strength: scikit-learn's `LogisticRegression(C=…)`.
         seed: Of the folds.
+        groups: What each image must not be parted from, such as pictures of one patient: a head that has seen another
+            of them knows too much. None parts all.
 
     Returns:
         float64 `(images, classes)`, rows that add up to 1.
 
     Raises:
-        ValueError: If the shapes do not fit, or a class has fewer images than there are folds, or no images.
+        ValueError: If the shapes do not fit, or a class has fewer images, or groups, than there are folds, or none.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     features, labels = np.asarray(features, dtype=np.float32), np.asarray(labels)
     fits = features.ndim == 2 and labels.shape == (len(features),)
     records.expect(fits, "shape of features", features.shape, f"a row for each of {len(labels)} labels")
-    fewest = np.bincount(labels).min()
-    records.expect(fewest >= folds, "images of the smallest class", int(fewest), f"at least {folds}, one for each fold")
+    units = pd.Series(range(len(labels)) if groups is None else [*groups])
+    what = "images" if units.is_unique else "groups of images"
+    fewest = int(units.groupby(labels).nunique().reindex(range(labels.max() + 1), fill_value=0).min())
+    records.expect(fewest >= folds, f"{what} of the smallest class", fewest, f"at least {folds}, one for each fold")
     head = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000, tol=1e-3))
-    parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    kind, of = (StratifiedKFold, None) if units.is_unique else (StratifiedGroupKFold, units)
+    parts = list(kind(folds, shuffle=True, random_state=seed).split(features, labels, of))
+    whole = all(np.bincount(labels[learned], minlength=labels.max() + 1).all() for learned, _ in parts)
+    records.expect(whole, "classes to learn without a fold", "one is missing", "fewer folds, or smaller groups")
     return cross_val_predict(head, features, labels, cv=parts, method="predict_proba")
 
 
