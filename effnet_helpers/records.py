@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
+import io
 import math
 import sys
 from collections.abc import Iterable
@@ -99,6 +101,27 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     by_lower = {each.lower(): each for each in known}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
     return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def listed(names: Iterable[str], mark: str = ",") -> str:
+    """Lists names so that they can be told apart: as in CSV, one that holds the mark between them stands in quotes.
+
+    Args:
+        names: Such as those of classes.
+        mark: What stands between them.
+
+    Example:
+        >>> listed(["cats", "dogs, large"])
+        'cats, "dogs, large"'
+    """
+    quoted = ['"' + name.replace('"', '""') + '"' if {mark, '"'} & {*name} else name for name in names]
+    return f" {mark} ".replace(" ,", ",").join(quoted)
+
+
+def unlisted(text: str) -> list[str]:
+    """Reads names that are separated by commas, such as those of `listed`; blanks around them are nothing."""
+    names = next(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True), [])
+    return [name.strip() for name in names if name.strip()]
 
 
 def in_ipython() -> bool:

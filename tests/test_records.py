@@ -98,3 +98,11 @@ def test_the_nearest_known_name_is_given_if_one_is_near():
     assert records.did_you_mean("Textil", ["textile", "folder"]) == " Did you mean 'textile'?"
     assert records.did_you_mean("photos", ["textile", "tfds"]) == ""
     assert records.did_you_mean("B8", ["B0", "Lite0"], cutoff=0.4) == " Did you mean 'B0'?"
+
+
+def test_names_that_are_listed_can_be_read_again():
+    names = ["cats", "dogs, large", 'the "other" ones', "a | b", 'cat, dog, or "neither"']
+    assert records.unlisted(records.listed(names)) == names
+    assert records.unlisted(" torn,stained , ") == ["torn", "stained"]
+    assert records.listed(["a", "a | b"], "|") == 'a | "a | b"'
+    assert records.unlisted("") == []

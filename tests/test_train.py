@@ -352,6 +352,11 @@ def test_an_alarm_is_for_classes_that_there_are(pictures):
     with pytest.warns(data.LeftOutWarning):
         images = data.load(f"folder:{pictures}", image_size=32)
     assert train_trust.alarm_classes(replace(SETTINGS, alarm=" dark , any"), images) == ["dark", "any"]
+    odd = replace(images, class_names=("bright", "dark, any", 'so "dark"'))
+    chosen = train_trust.alarm_classes(replace(SETTINGS, alarm='so "dark", "dark, any"'), odd)
+    assert chosen == ['so "dark"', "dark, any"]
+    with pytest.raises(ValueError, match='--alarm: expected some of bright, "dark, any", "so ""dark""", not all'):
+        train_trust.alarm_classes(replace(SETTINGS, alarm="dark, any"), odd)
     with pytest.raises(ValueError, match="--alarm: expected some of any, bright, dark, not all"):
         train_trust.alarm_classes(replace(SETTINGS, alarm="torn"), images)
     val = images.splits["val"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from effnet_helpers import export, outputs, plotting
+from effnet_helpers import export, outputs, plotting, records
 from effnet_helpers.course.display import count_progress
 from effnet_helpers.data import printable
 from effnet_helpers.models import ModelCard
@@ -65,7 +65,7 @@ def predict(model_path: Path, paths: Sequence[Path], out: Path, batch_size: int,
 def _sentences(summary: export.Summary, found: export.Found, out: Path, card: ModelCard) -> Iterator[str]:
     yield f"{sum(summary.counts.values()):,} of {len(found.files):,} pictures predicted: {out}"
     if summary.alarms is not None:
-        yield f"{summary.alarms:,} raise an alarm for {', '.join(map(printable, card.trust.alarm_classes))}"
+        yield f"{summary.alarms:,} raise an alarm for {records.listed(map(printable, card.trust.alarm_classes))}"
     marked = [(name, "marked") for name in summary.none_of_these]
     most = f"{card.trust.most_false_marks:.0%}" if marked else ""
     none = f"may be none of the classes (so are up to {most} of those that are one)"

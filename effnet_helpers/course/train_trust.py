@@ -40,10 +40,10 @@ def keep_apart(dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
 
 def alarm_classes(settings: Settings, dataset: ImageDataset) -> list[str]:
     """The classes of `--alarm`; a ValueError says so where they are none, all, or without validation images."""
-    names = [name.strip() for name in (settings.alarm or "").split(",") if name.strip()]
+    names = records.unlisted(settings.alarm or "")
     known = list(dataset.class_names)
     fits = len(names) < len(known) and all(name in known for name in names)
-    records.expect(fits, "--alarm", settings.alarm, f"some of {', '.join(known)}, not all, separated by commas")
+    records.expect(fits, "--alarm", settings.alarm, f"some of {records.listed(known)}, not all, separated by commas")
     missed = bool(names) and not _of(names, known, dataset.labels("val")).any()
     records.expect(not missed, "validation images of --alarm", 0, "at least one, to set its threshold by")
     return names
@@ -119,7 +119,7 @@ def measure(trust: Trust, test: evaluation.Report, class_names: Sequence[str]) -
         if len(np.unique(_of(point.classes, class_names, test.labels))) == 2:  # splits of the user's may lack a class
             counted = evaluation.count_alarms(point, judged.probabilities, test.labels, class_names)
         promise = "" if point.promised else ", which so few images cannot promise"
-        wanted = ", ".join(map(printable, point.classes))
+        wanted = records.listed(map(printable, point.classes))
         sentences.append(f"An alarm is to find {point.recall:.0%} of {wanted}{promise}: {counted}.")
     reliability = {name: evaluation.reliability_table(each, test.labels) for name, each in answers.items()}
     return Measured(sentences, table, reliability)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from effnet_helpers.data.dataset import ImageDataset
 from effnet_helpers.data.listing import ImageFiles
 from effnet_helpers.data.splits import hash_key
+from effnet_helpers.records import listed
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def _draw(dataset: ImageDataset, split: str, counts: Mapping[str, int], seed: in
     chosen = []
     for class_name, count in counts.items():
         if class_name not in dataset.class_names:
-            raise ValueError(f"There are the classes {', '.join(dataset.class_names)}. Received: {class_name!r}")
+            raise ValueError(f"There are the classes {listed(dataset.class_names)}. Received: {class_name!r}")
         members = [i for i in order if labels[i] == dataset.class_names.index(class_name)]
         if count > len(members):
             raise ValueError(f"The split {split} has {len(members)} images of {class_name!r}. Received: {count}")

@@ -157,5 +157,5 @@ def count_alarms(
 def _wanted(class_names: Sequence[str], classes: Sequence[str]) -> list[int]:
     known = list(class_names)
     fits = 0 < len(classes) < len(known) and all(name in known for name in classes)
-    records.expect(fits, "classes", list(classes), f"some of {', '.join(known)}, not all")
+    records.expect(fits, "classes", list(classes), f"some of {records.listed(known)}, not all")
     return [known.index(name) for name in classes]

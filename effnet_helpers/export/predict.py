@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from effnet_helpers import evaluation, machine, outputs, preprocessing
+from effnet_helpers import evaluation, machine, outputs, preprocessing, records
 from effnet_helpers.data import extract_archive, is_archive, list_pictures, scan_file
 from effnet_helpers.export.contract import Classifier
 from effnet_helpers.models import ModelCard
@@ -30,7 +30,6 @@ Predict = Callable[[np.ndarray], np.ndarray]
 PLAIN = ("hidden", "other_file")  # what is met in every folder and nobody takes for a picture
 COLUMNS = ("file", "predicted", "probability", "problem")  # of each table, with those of the classes before the last
 MARKS = ("set", "none_of_these", "alarm")  # after the probability, where the model knows when to trust it
-BETWEEN = " | "  # classes of a set
 
 
 def _is_table(path: Path) -> bool:
@@ -136,8 +135,8 @@ def predict_files(
         for each class (float32), and `problem`. A file that cannot be read has only the first and the last of these;
         the others are None and NaN. Where the card says when to trust the model, probabilities are calibrated, and
         after `probability` come `set` (the classes it may be, so that the right one is among them as often as the card
-        promises), `none_of_these` (whether it is marked as none of the classes) and, for a model with an operating
-        point, `alarm`.
+        promises, with " | " between them and a name that holds "|" in quotes), `none_of_these` (whether it is marked as
+        none of the classes) and, for a model with an operating point, `alarm`.
 
     Raises:
         ValueError: If there are no paths.
@@ -258,7 +257,7 @@ def _answers(predict: Predict, card: ModelCard, pixels: np.ndarray) -> tuple[np.
         return probabilities, {}
     judged = evaluation.apply_trust(card.trust, probabilities, card.class_names, distances=distances)
     names = np.array([*card.class_names, ""], object)[:-1]
-    sets = [BETWEEN.join(names[inside]) for inside in judged.sets]
+    sets = [records.listed(names[inside], "|") for inside in judged.sets]
     marks = {"set": sets, "none_of_these": judged.none_of_these.tolist()}
     return judged.probabilities, marks if judged.alarm is None else marks | {"alarm": judged.alarm.tolist()}
 
