@@ -4,7 +4,7 @@ import errno
 import json
 import shutil
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from effnet_helpers import models
@@ -226,7 +226,8 @@ def test_a_card_without_trust_is_one_that_earlier_versions_read(saved):
     [
         ({"mood": 1}, r"does not understand: trust\.mood"),
         ({"temperature": ...}, r"is not the card of a saved model \(.*temperature"),
-        ({"set_thresholds": [0.1]}, r"one of set_thresholds for each class"),
+        ({"set_thresholds": [0.1]}, r"trust.set_thresholds: expected 3 of them"),
+        ({"temperature": "warm"}, r"trust\.temperature: expected a number above 0. Received: 'warm'"),
     ],
 )
 def test_trust_that_is_not_understood_is_refused(copied, trust, message):
@@ -238,3 +239,28 @@ def test_trust_that_is_not_understood_is_refused(copied, trust, message):
     change(trust="blind")
     with pytest.raises(ValueError, match="trust must be a table"):
         models.load(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("images", 0), ("images", 3.5), ("kept_apart", "yes"), ("temperature", 0), ("temperature", float("nan")),
+        ("coverage", 90), ("set_thresholds", (0.1, 0.2)), ("set_thresholds", (0.1, 0.2, 1.3)), ("false_marks", 1),
+        ("doubt", -0.1), ("doubt", float("inf")), ("centres", "???"), ("centres", models.pack_centres(np.eye(2, 5))),
+        ("distance", None), ("distance", -1),
+        ("alarm_classes", ("fish",)), ("alarm_classes", ("birds", "cats", "dogs")),
+        ("alarm_recall", None), ("alarm_threshold", 1.5), ("alarm_promised", None),
+    ],
+)  # fmt: skip
+def test_trust_that_cannot_be_is_not_saved(tmp_path, field, value):
+    options = {"class_names": ["birds", "cats", "dogs"], "resize_mode": "crop", "variant": "Lite0"}
+    with pytest.raises(ValueError, match=rf"^trust\.{field}: expected .*Received: "):
+        models.save(tiny_classifier(3), tmp_path / "m.keras", **options, trust=replace(TRUST, **{field: value}))
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_card_that_cannot_be_read_again_is_not_saved(tmp_path):
+    options = {"class_names": ["birds", "cats", "dogs"], "variant": "Lite0"}
+    for wrong in ({"resize_mode": "stretch"}, {"resize_mode": "crop", "bits": 7}):
+        with pytest.raises(ValueError, match=f"^{[*wrong][-1]} must be"):
+            models.save(tiny_classifier(3), tmp_path / "m.keras", **options, **wrong)

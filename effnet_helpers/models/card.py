@@ -45,6 +45,22 @@ class ModelCard:
         """Returns the version of a package that wrote it, in words where it does not say."""
         return str((self.versions or {}).get(package, "of unknown version"))
 
+    def check(self) -> None:
+        """Raises a ValueError, with the field, where the card cannot be a model's."""
+        check_size(self.image_size)
+        if not (isinstance(self.class_names, tuple) and all(isinstance(name, str) for name in self.class_names)):
+            raise ValueError(f"class_names must be a list of texts. Received: {self.class_names!r}")
+        if self.resize_mode not in RESIZE_MODES:
+            raise ValueError(f"resize_mode must be one of {', '.join(RESIZE_MODES)}. Received: {self.resize_mode!r}")
+        if self.bits not in range(8, 17):
+            raise ValueError(f"bits must be a whole number from 8 to 16. Received: {self.bits!r}")
+        if not isinstance(self.trust, Trust | None):
+            raise ValueError(f"trust must be a table of what was learned. Received: {self.trust!r}")
+        if self.trust:
+            self.trust.check(self.class_names)
+        if not isinstance(self.versions, dict | None):
+            raise ValueError(f"versions must be a table of names and versions. Received: {self.versions!r}")
+
     def write(self, path: Path) -> None:
         """Writes the card as JSON."""
         values = asdict(self)
@@ -77,7 +93,7 @@ def read_card(path: Path, kind: type[ModelCard] = ModelCard) -> ModelCard:
             values["trust"] = {name: trust[name] for name in of_trust & trust.keys()}
         understood = {name: values[name] for name in known.keys() & values}
         card = kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in understood.items()})
-        _check_card(card)
+        card.check()
     except (ValueError, TypeError) as error:  # the second: of a `Trust` that lacks a field
         raise ValueError(f"{path.name} is not {kind.NOUN} ({error}). Received: {str(path)!r}") from error
     if unknown:
@@ -87,19 +103,3 @@ def read_card(path: Path, kind: type[ModelCard] = ModelCard) -> ModelCard:
             f"understand: {', '.join(unknown)}. Update effnet-helpers to use this model. Received: {str(path)!r}"
         )
     return card
-
-
-def _check_card(card: ModelCard) -> None:
-    check_size(card.image_size)
-    if not (isinstance(card.class_names, tuple) and all(isinstance(name, str) for name in card.class_names)):
-        raise ValueError(f"class_names must be a list of texts. Received: {card.class_names!r}")
-    if card.resize_mode not in RESIZE_MODES:
-        raise ValueError(f"resize_mode must be one of {', '.join(RESIZE_MODES)}. Received: {card.resize_mode!r}")
-    if card.bits not in range(8, 17):
-        raise ValueError(f"bits must be a whole number from 8 to 16. Received: {card.bits!r}")
-    if not isinstance(card.trust, Trust | None):
-        raise ValueError(f"trust must be a table of what was learned. Received: {card.trust!r}")
-    if card.trust and len(card.trust.set_thresholds) != len(card.class_names):
-        raise ValueError(f"trust must have one of set_thresholds for each class. Received: {card.trust.set_thresholds}")
-    if not isinstance(card.versions, dict | None):
-        raise ValueError(f"versions must be a table of names and versions. Received: {card.versions!r}")

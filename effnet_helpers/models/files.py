@@ -44,8 +44,8 @@ def save(
         The card that was written.
 
     Raises:
-        ValueError: If the path has another ending, the names are not as many as the outputs, or what is there, or where
-            the card belongs, is no model saved before.
+        ValueError: If the path has another ending, the names are not as many as the outputs, a field of the card cannot
+            be right, or what is there, or where the card belongs, is no model saved before.
     """
     path = _keras_path(path)
     if len(class_names) != model.output_shape[-1]:
@@ -60,6 +60,7 @@ def save(
         trust=trust,
         versions={name: importlib.metadata.version(name) for name in ("effnet-helpers", "keras", "tensorflow")},
     )
+    card.check()
     with outputs.replacing(SAVED_MODEL, path, path.with_suffix(".json")) as folder:
         # Not the model itself: the state of its optimizer fits only what was trainable while it ran.
         copy = float32_copy(model)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from effnet_helpers.records import check, expect, listed
+
 import numpy as np
+
+MOST, ABOVE_1 = 100.0, 1.001  # above any entropy and distance; what probabilities and their sums are rounded to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,30 @@ class Trust:
             return None
         values = np.frombuffer(base64.b64decode(self.centres), "<f2").astype(np.float32)
         return values.reshape(len(self.set_thresholds), -1)
+
+    def check(self, class_names: Sequence[str]) -> None:
+        """Raises a ValueError, with the field, where this cannot be what was learned about a model of these classes."""
+        classes, thresholds, alarm = len(class_names), self.set_thresholds, self.alarm_classes
+        expect(len(thresholds) == classes, "trust.set_thresholds", thresholds, f"{classes} of them, one for each class")
+        has_centres = self.centres is None or self._has_centres()
+        expect(has_centres, "trust.centres", self.centres, "what models.pack_centres makes of one for each class")
+        known = f"some of {listed(class_names)}, not all, or none"
+        expect({*class_names} > {*alarm}, "trust.alarm_classes", alarm, known)
+        fields = {"images": (1, None), "temperature": (0.0, None), "coverage": (0.0, 1.0), "false_marks": (0.0, 1.0)}
+        fields |= {"doubt": (0, MOST), "kept_apart": ([True, False],)}
+        fields |= {"distance": (0, MOST)} if self.centres else {}
+        if alarm:
+            fields |= {"alarm_recall": (0.0, 1.0), "alarm_threshold": (0, ABOVE_1), "alarm_promised": ([True, False],)}
+        check(**{f"trust.{name}": (getattr(self, name), *ends) for name, ends in fields.items()})
+        for each in thresholds:
+            check(**{"trust.set_thresholds": (each, 0, ABOVE_1)})
+
+    def _has_centres(self) -> bool:
+        try:
+            centres = self.centre_array()
+        except (TypeError, ValueError):  # no text, no base64, or not as many values for each class
+            return False
+        return centres.size > 0 and bool(np.isfinite(centres).all())
 
 
 def pack_centres(centres: np.ndarray) -> str:
