@@ -367,6 +367,14 @@ def test_a_card_with_trust_adds_what_an_answer_is_worth(photos, tmp_path):
     assert prediction.predict_to_csv(classify, CARD, found, tmp_path / "p.csv").alarms is None
 
 
+def test_the_classes_of_a_set_can_be_told_apart_whatever_their_names(photos):
+    names = ("birds", "birds | cats", 'dogs, "large"')
+    card = replace(CARD, class_names=names, trust=trusting(set_thresholds=(0.0,) * 3))
+    found = export.find_pictures([photos])
+    table = prediction.predict_files(classify, card, found.files[:1])
+    assert table["set"][0] == 'birds | "birds | cats" | "dogs, ""large"""'
+
+
 @pytest.fixture(scope="module")
 def trusted(tmp_path_factory):
     """A model that knows the centres of its classes, saved and exported; pixels; and its features of them."""
@@ -401,6 +409,21 @@ def test_so_does_an_exported_one(trusted, format, name):
     probabilities, received = classify.look(pixels)
     np.testing.assert_allclose(received, distances, atol=1e-4)
     np.testing.assert_allclose(probabilities, model.predict(pixels, verbose=0), atol=1e-4)
+
+
+def test_an_export_that_says_otherwise_how_far_a_picture_lies_is_not_kept(trusted, tmp_path, monkeypatch):
+    _, model, card, pixels, _ = trusted
+    convert, written = verify.convert_classifier, []
+
+    def converted(*arguments):
+        written.append(arguments[-1])
+        convert(*arguments[:-1], arguments[-1] + 0.01)
+
+    monkeypatch.setattr(verify, "convert_classifier", converted)
+    with pytest.raises(export.ParityError, match=r"how near pictures are .*nothing was written.* difference of 0"):
+        export.export(model, tmp_path / "m.tflite", card=card, images=pixels)
+    np.testing.assert_array_equal(written, [card.trust.centre_array()])
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_command_says_which_pictures_may_be_none_of_the_classes(trusted, tmp_path):
