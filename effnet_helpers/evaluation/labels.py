@@ -63,7 +63,8 @@ def suspected_labels(probabilities: np.ndarray, labels: np.ndarray, class_names:
     """Lists images whose label is probably wrong, by confident learning (Northcutt et al. 2021, arXiv 1911.00068).
 
     An image is suspected where another class is more probable than is usual for images of that class; so a model that
-    is unsure of everything suspects little. Nothing says which side is right: look at the pictures.
+    is unsure of everything suspects little. Nothing says which side is right: look at the pictures. A label that is the
+    only one of its class is not judged, and a warning says so.
 
     Args:
         probabilities: Floats `(images, classes)` of models that have not seen the image, from
@@ -84,7 +85,12 @@ def suspected_labels(probabilities: np.ndarray, labels: np.ndarray, class_names:
 
     values, labels = check_probabilities(probabilities, labels), np.asarray(labels)
     records.expect(values.shape[1] == len(class_names), "class_names", len(class_names), f"{values.shape[1]} of them")
-    suspects = find_label_issues(labels, values, return_indices_ranked_by="self_confidence", n_jobs=1)
+    if alone := [class_names[label] for label, count in enumerate(np.bincount(labels)) if count == 1]:
+        warnings.warn(
+            f"The one label of {records.listed(alone)} cannot be judged: it has no other beside it", stacklevel=2
+        )
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # cleanlab's, of these and of classes without
+        suspects = find_label_issues(labels, values, return_indices_ranked_by="self_confidence", n_jobs=1)
     names = np.array([*class_names, ""], dtype=object)[:-1]  # as objects, whatever their types
     return pd.DataFrame(
         {
