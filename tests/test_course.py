@@ -14,12 +14,14 @@ import threading
 import time
 from datetime import datetime
 from io import StringIO
+from pathlib import Path
 
 from effnet_helpers.course import CourseError, build, places, profiles, run, seeds
 from effnet_helpers.course.cli import app
 from effnet_helpers.course.display import LiveProgress, main_figures, summary_table
 from effnet_helpers.course.execute import Outcome, execute
 from effnet_helpers.course.kernels import Kernels, Usage
+from effnet_helpers.course.sweep_plan import Plan
 from effnet_helpers.records import RECORD_MIME
 
 import lesson_rules
@@ -375,12 +377,13 @@ def test_recorded_names_cannot_replace_the_runs_own():
 
 
 def test_seed_statistics_leave_out_failures_and_texts():
-    runs = {
-        0: [outcome_with({"accuracy": 0.4, "name": "x", "flag": True})],
-        10: [outcome_with({"accuracy": 0.6, "once": 1})],
-        2: [outcome_with({"accuracy": 0.0}, status="failed", error="E", cell=1)],
+    outcomes = {
+        "seed-0 04_head": outcome_with({"accuracy": 0.4, "name": "x", "flag": True}),
+        "seed-10 04_head": outcome_with({"accuracy": 0.6, "once": 1}),
+        "seed-2 04_head": outcome_with({"accuracy": 0.0}, status="failed", error="E", cell=1),
     }
-    table = seeds.seed_statistics(runs)
+    planned = Plan([Path("04_head.ipynb")], "quick", {"seed": [0, 10, 2]}, {}, {})
+    table = seeds.seed_statistics(planned, outcomes)
     assert list(table["figure"]) == ["accuracy", "once"]
     row = table.iloc[0]
     assert (row["seeds"], row["minimum"], row["maximum"], row["seed_10"]) == (2, 0.4, 0.6, 0.6)
@@ -393,7 +396,7 @@ def test_seeds_run_side_by_side_except_where_they_measure_time(course):
     assert result.exit_code == 0
     assert "0.6 ± 0.14" in result.output
     heading, row = (course / "runs" / "s" / "seeds.csv").read_text().split()
-    assert heading == "notebook,figure,seeds,mean,standard_deviation,minimum,maximum,seed_0,seed_2"
+    assert heading == "notebook,figure,seeds,mean,standard_deviation,minimum,maximum,low,high,seed_0,seed_2"
     assert row.startswith("01_first,accuracy,2,0.6,0.14")
     notebooks = [nbformat.read(path, 4) for path in sorted((course / "runs" / "s").glob("seed-*/*.ipynb"))]
     spans = [

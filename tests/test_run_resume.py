@@ -154,7 +154,7 @@ def test_after_a_kill_at_any_point_of_writing_the_run_goes_on(course, monkeypatc
         onto_disk(path)
 
     monkeypatch.setattr(run, "execute", execute)
-    monkeypatch.setattr(run, "write_page", lambda outcome, folder, _: (folder / f"{outcome.notebook}.html").touch())
+    monkeypatch.setattr(run, "write_page", lambda outcome, folder, *_: (folder / f"{outcome.notebook}.html").touch())
     monkeypatch.setattr(run, "_onto_disk", be_killed)
     assert effnet("run", "--name", "y", "-j", "1", "--root", course).exit_code == (130 if point < 10 else 0)
     monkeypatch.setattr(run, "_onto_disk", onto_disk)

@@ -43,6 +43,17 @@ JOBS_DEFAULT = "2, or 1 with one core, little memory or a GPU"
 Jobs = Annotated[
     int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help=JOBS_HELP, show_default=JOBS_DEFAULT)
 ]
+VALUES_HELP = "Values to go through: steps=60,120; several lists in brackets, a text with a comma in double quotes."
+Values = Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME=VALUE,VALUE", help=VALUES_HELP)]
+SWEEP_JOBS_HELP = "Notebooks side by side on this machine; cells that measure time run alone."
+JobsOfSweep = Annotated[
+    int | None,
+    typer.Option("-j", "--jobs", min=1, metavar="N", help=SWEEP_JOBS_HELP, show_default="by cores and free memory"),
+]
+SCHEDULER_HELP = "Run on the workers of this Dask scheduler: tcp://host:8786."
+Scheduler = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help=SCHEDULER_HELP, show_default="workers of this machine")
+]
 RESUME_HELP = "Go on with a run that was interrupted or failed: what ended well is not run again."
 Name = Annotated[str | None, typer.Option(help="The folder under runs/.", show_default="time and profile")]
 KEEP_HELP = "Execute nothing where no code has changed: only prose and what all notebooks begin with are written anew."
@@ -76,37 +87,37 @@ def run(
 
 
 @app.command()
+def sweep(
+    notebooks: Notebooks = None,
+    profile: Profile = None,
+    parameter: Values = None,
+    name: Name = None,
+    jobs: JobsOfSweep = None,
+    resume: Annotated[str | None, typer.Option(metavar="NAME", help=RESUME_HELP)] = None,
+    scheduler: Scheduler = None,
+    root: Root = ROOT,
+) -> None:
+    """Runs notebooks for every combination of values: a table of all runs, means over seeds with intervals."""
+    _sweep(root, notebooks, profile, parameter or [], name, jobs, resume, scheduler)
+
+
+@app.command()
 def seeds(
     notebooks: Notebooks = None,
     seeds: Annotated[str, typer.Option(help="Training seeds, separated by commas.")] = "0,1,2",
-    profile: Profile = "quick",
-    parameter: Assignments = None,
+    profile: Profile = None,
+    parameter: Values = None,
     name: Name = None,
-    jobs: Jobs = None,
+    jobs: JobsOfSweep = None,
+    resume: Annotated[str | None, typer.Option(metavar="NAME", help=RESUME_HELP)] = None,
+    scheduler: Scheduler = None,
     root: Root = ROOT,
 ) -> None:
-    """Repeats notebooks over training seeds: mean and spread of every recorded figure, and runs/NAME/seeds.csv."""
-    from effnet_helpers.course import profiles
-    from effnet_helpers.course.display import seeds_table
-    from effnet_helpers.course.run import default_name, run_series
-    from effnet_helpers.course.seeds import seed_statistics
-
-    console = Console()
+    """Repeats notebooks over training seeds: `effnet sweep` with -p seed=0,1,2."""
     if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
         raise CourseError(f"--seeds expects whole numbers separated by commas. Received: {seeds!r}")
-    numbers = list(dict.fromkeys(map(int, seeds.split(","))))
-    chosen = profiles.select(profiles.notebooks(root), notebooks or [])
-    given = [profiles.resolve(root, chosen, profile, [*(parameter or []), f"seed={seed}"]) for seed in numbers]
-    name = name or default_name(root, f"{profile}-seeds")
-    plans = {f"{name}/seed-{seed}": each for seed, each in zip(numbers, given, strict=True)}
-    with naming(root / "runs" / name):
-        runs = run_series(root, chosen, plans, profile, console, jobs)
-    statistics = seed_statistics(dict(zip(numbers, runs, strict=True)))
-    table = root / "runs" / name / "seeds.csv"
-    statistics.to_csv(table, index=False)
-    console.print(seeds_table(statistics))
-    console.print(f"Wrote {table}", soft_wrap=True, markup=False, highlight=False)
-    _exit_1_unless_ok(*runs)
+    given = [] if resume else [f"seed={seeds}"]
+    _sweep(root, notebooks, profile, [*(parameter or []), *given], name, jobs, resume, scheduler)
 
 
 @app.command()
@@ -301,6 +312,31 @@ def clean_cache() -> None:
     except ValueError as error:
         raise CourseError(str(error)) from None
     typer.echo(f"Freed {size / 1e6:,.1f} MB: {path}")
+
+
+def _sweep(
+    root: Path,
+    notebooks: list[str] | None,
+    profile: str | None,
+    values: list[str],
+    name: str | None,
+    jobs: int | None,
+    resume: str | None,
+    scheduler: str | None,
+) -> None:
+    from effnet_helpers.course import profiles, sweep_plan
+    from effnet_helpers.course.sweep import sweep as carry_out
+
+    if resume is not None:
+        if name not in (None, resume):
+            raise CourseError(f"A sweep that goes on keeps its name, {resume}. Received: --name {name}")
+        name, planned = sweep_plan.resumed(root, resume, notebooks or [], profile, values)
+    else:
+        chosen = profiles.select(profiles.notebooks(root), notebooks or [])
+        planned = sweep_plan.plan(root, chosen, profile or profiles.QUICK, values)
+    with naming(root / "runs" / (name or "")):
+        if not carry_out(root, planned, Console(), name, jobs, scheduler, resume is not None):
+            raise typer.Exit(FAILED)
 
 
 def _exit_1_unless_ok(*runs: Iterable) -> None:

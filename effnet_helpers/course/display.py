@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,7 @@ def main_figures(outcome: Outcome) -> list[str]:
     if outcome.error:
         return [failure_line(outcome)]
     records = sorted(outcome.records.items(), key=lambda record: record[0] not in ACCURACIES)
-    shown = [f"{name} {_short(value)}" for name, value in records]
+    shown = [f"{name} {short(value)}" for name, value in records]
     more = len(shown) - MAIN_FIGURES
     return [*shown[:MAIN_FIGURES], f"… {more} more in metrics.json"] if more > 0 else shown
 
@@ -88,13 +88,17 @@ def summary_table(outcomes: dict[str, Outcome]) -> Table:
     return table
 
 
-def seeds_table(statistics: pd.DataFrame) -> Table:
-    """Returns the table over seeds from `seeds.seed_statistics`."""
-    table = Table("notebook", "figure", "mean ± standard deviation", "minimum … maximum", "seeds")
-    for row in statistics.itertuples():
-        mean = _short(row.mean) + (f" ± {row.standard_deviation:.2g}" if row.seeds > 1 else "")
-        extremes = f"{_short(row.minimum)} … {_short(row.maximum)}"
-        table.add_row(row.notebook, row.figure, mean, extremes, str(row.seeds))
+def seeds_table(statistics: pd.DataFrame, settings: Sequence[str]) -> Table:
+    """Returns the table over seeds from `seeds.seed_statistics`, in which these parameters are told apart."""
+    measures = ("mean ± standard deviation", "95 % interval", "minimum … maximum", "seeds")
+    table = Table("notebook", *settings, "figure", *measures)
+    for _, row in statistics.iterrows():
+        repeated = row["seeds"] > 1
+        mean = short(row["mean"]) + (f" ± {row['standard_deviation']:.2g}" if repeated else "")
+        interval = f"{short(row['low'])} … {short(row['high'])}" if repeated else "–"
+        extremes = f"{short(row['minimum'])} … {short(row['maximum'])}"
+        told = (row["notebook"], *row[list(settings)], row["figure"])
+        table.add_row(*map(escape, told), mean, interval, extremes, str(row["seeds"]))
     return table
 
 
@@ -117,5 +121,6 @@ def count_progress(verb: str, console: Console) -> Iterator[Callable[[int, int],
         yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Writes a recorded value with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -24,6 +24,7 @@ from papermill.exceptions import PapermillExecutionError
 
 ALONE = "alone"  # the tag of cells that measure time: no other kernel runs a cell meanwhile
 MAX_ERROR_LENGTH = 700
+KERNEL_DIED = "DeadKernelError"  # of nbclient
 
 CellCallback = Callable[[int, int, str], None]
 
@@ -48,6 +49,11 @@ class Outcome:
     error: str | None = None
     cell: int | None = None
     heading: str | None = None
+
+    @property
+    def kernel_died(self) -> bool:
+        """Whether its kernel was killed or crashed, for which the notebook may be no reason: a lack of memory, say."""
+        return (self.error or "").startswith(KERNEL_DIED)
 
     @property
     def records(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from effnet_helpers.machine import kernel_environment
@@ -16,7 +17,13 @@ from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 SAMPLE_SECONDS = 0.2
+CAN_SHARE_TURNS = fcntl is not None
 
 
 @dataclass
@@ -37,10 +44,14 @@ class Kernels:
 
     They work side by side, except while one of them measures time: its turn begins when all others have ended theirs,
     and none of them begins another until it is over.
+
+    Args:
+        shared: A folder of this machine by which the kernels of several processes take turns, too; not on Windows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Path | None = None) -> None:
         self.stopped = False
+        self._shared = shared
         self._processes: list[psutil.Process] = []
         self._changed = threading.Condition()
         self._turns = 0  # begun and not ended
@@ -89,12 +100,27 @@ class Kernels:
             self._changed.wait_for(lambda: not (self._turns if alone else self._alone))
             self._turns += 1
         try:
-            yield
+            with _turn_of_machine(self._shared, alone):
+                yield
         finally:
             with self._changed:
                 self._turns -= 1
                 self._alone -= alone
                 self._changed.notify_all()
+
+
+@contextlib.contextmanager
+def _turn_of_machine(folder: Path | None, alone: bool) -> Iterator[None]:
+    """Holds a turn among the processes that share a folder; one that is killed gives its turn back."""
+    if folder is None or fcntl is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "turns").open("a") as turns:
+        with (folder / "gate").open("a") as gate:  # who waits to be alone holds it, so that nobody begins meanwhile
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            fcntl.flock(turns, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 def _kill(process: psutil.Process) -> None:

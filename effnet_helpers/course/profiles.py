@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from effnet_helpers.course import PACKED, CourseError
+from effnet_helpers.course.declared import check_declared
 from effnet_helpers.records import did_you_mean
 
 import nbformat
@@ -114,14 +115,14 @@ def resolve(root: Path, chosen: list[Path], profile: str, assignments: Iterable[
         For each chosen notebook's name the values that differ from, or repeat, its own.
 
     Raises:
-        CourseError: If a name is known to none of them or a value has the wrong type.
+        CourseError: If a name is known to none of them, or a value has the wrong type or is out of its range.
     """
     taken = {path.stem: parameters_of(path) for path in notebooks(root)}
     overlay = _read_profile(root, profile)
     for stem, values in overlay.items():
-        _check_known("notebook", stem, taken, f"profile {profile}")
+        check_known("notebook", stem, taken, f"profile {profile}")
         for name, value in values.items():
-            _check_known("parameter", name, taken[stem], f"profile {profile}, {stem}")
+            check_known("parameter", name, taken[stem], f"profile {profile}, {stem}")
             _check_type(taken[stem][name], value, f"profile {profile}, {stem}")
     given = {path.stem: dict(overlay.get(path.stem, {})) for path in chosen}
     for assignment in assignments:
@@ -138,6 +139,8 @@ def resolve(root: Path, chosen: list[Path], profile: str, assignments: Iterable[
             value = _parse(text, parameter.inferred_type_name)
             _check_type(parameter, value, stem)
             given[stem][name] = _from_here(name, value) if isinstance(value, str) else value
+    for path in chosen:
+        check_declared(read_notebook(path), path, given[path.stem])
     return given
 
 
@@ -173,7 +176,7 @@ def resumed(
     runs = root / "runs"
     known = [path.parent.relative_to(runs).as_posix() for path in sorted(runs.rglob("parameters.json"))]
     name = Path(os.path.relpath((runs / name).resolve(), runs.resolve())).as_posix()
-    _check_known("run", name, [each for each in known if "/." not in f"/{each}"], "--resume")
+    check_known("run", name, [each for each in known if "/." not in f"/{each}"], "--resume")
     with readable(runs / name / "parameters.json"):
         kept = json.loads((runs / name / "parameters.json").read_text(encoding="utf-8"))
     shown, before = kept["notebooks"], kept.get("digests", {})
@@ -214,7 +217,7 @@ def _read_profile(root: Path, profile: str) -> dict[str, dict[str, Any]]:
     if profile == QUICK:
         return {}
     files = {path.stem: path for path in sorted((notebooks_folder(root) / "profiles").glob("*.yaml"))}
-    _check_known("profile", profile, [QUICK, *files], "--profile")
+    check_known("profile", profile, [QUICK, *files], "--profile")
     with readable(files[profile]):
         blocks = yaml.safe_load(files[profile].read_text(encoding="utf-8")) or {}
     if not isinstance(blocks, dict) or not all(isinstance(block, dict | None) for block in blocks.values()):
@@ -222,7 +225,8 @@ def _read_profile(root: Path, profile: str) -> dict[str, dict[str, Any]]:
     return {str(stem): dict(block or {}) for stem, block in blocks.items()}
 
 
-def _check_known(kind: str, name: str, known: Iterable[str], where: str) -> None:
+def check_known(kind: str, name: str, known: Iterable[str], where: str) -> None:
+    """Refuses a name that is not known, with the nearest one that is."""
     if name not in known:
         known_ones = f"{did_you_mean(name, known)} Known: {', '.join(known) or 'none'}"
         raise CourseError(f"{where}: there is no {kind} {name!r}.{known_ones}")

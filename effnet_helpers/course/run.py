@@ -33,10 +33,12 @@ from effnet_helpers.machine import memory_gb, usable_cores
 from rich.console import Console
 
 MEMORY_OF_A_KERNEL = 3  # GB (2**30 bytes)
+PARAMETERS = "parameters.json"  # how a run began
 
 EMPTY = outputs.Kind("a run", lambda folder: not any(folder.iterdir()))
 
 Work = Callable[[CellCallback, Kernels], Outcome]
+RunOne = Callable[[Path, Path, dict[str, Any], Hide, CellCallback, Kernels], Outcome]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def run_all(
     at_once: int = 1,
     report: Callable[[dict[str, Outcome], Effort], None] = lambda outcomes, effort: None,
     seconds_before: float = 0.0,
+    cores: int | None = None,
 ) -> dict[str, Outcome]:
     """Works through notebooks with progress and a closing table; one that fails does not stop the others.
 
@@ -76,6 +79,7 @@ def run_all(
         at_once: How many run side by side.
         report: Is told, whenever a notebook has ended, what came of all that have.
         seconds_before: For how long the run went on before it was interrupted.
+        cores: How many there are; those of this machine by default.
 
     Returns:
         What came of each, in the order of `work`.
@@ -85,10 +89,10 @@ def run_all(
     """
     kernels, ended, started = Kernels(), {}, time.perf_counter() - seconds_before
     stopped = threading.Event()
-    at_once = min(at_once, len(work))
+    at_once, cores = min(at_once, len(work)), cores or usable_cores()
 
     def so_far() -> tuple[dict[str, Outcome], Effort]:
-        seconds, cores = time.perf_counter() - started, usable_cores()
+        seconds = time.perf_counter() - started
         busy = sum(outcome.usage.cpu_seconds for outcome in ended.values()) / seconds / cores
         effort = Effort(at_once, round(seconds, 1), cores, round(busy, 3))
         return {label: ended[label] for label in work if label in ended}, effort
@@ -140,6 +144,11 @@ def run_series(
     console: Console,
     at_once: int | None = None,
     resume: bool = False,
+    *,
+    sweep: str | None = None,
+    one: RunOne | None = None,
+    cores: int | None = None,
+    tell: Callable[[dict[str, Outcome], set[str]], None] = lambda outcomes, kept: None,
 ) -> list[list[Outcome]]:
     """Runs notebooks, each in its own kernel, once for each plan; cells tagged `alone` have the computer to themselves.
 
@@ -150,7 +159,12 @@ def run_series(
         profile: The profile's name, for the record.
         console: Where progress is shown.
         at_once: How many run side by side; by default as many as `side_by_side` says.
-        resume: Whether the one plan is that of a run from `profiles.resumed`: what ended well in it is not run again.
+        resume: Whether the plans are those of runs from `profiles.resumed`: what ended well in them is not run again.
+        sweep: The name of what the plans belong to, which shows and resumes them together.
+        one: Runs a notebook, such as `workers.Workers.run_one`; by default in a kernel of this process.
+        cores: How many there are; those of this machine by default.
+        tell: Is told, whenever a notebook has ended, what came of all that have, by the names of run and notebook, and
+            of which of them this was known before.
 
     Returns:
         For each plan what came of its notebooks.
@@ -162,37 +176,44 @@ def run_series(
     for source in build.sources(root):
         if build.built_path(source) in chosen and (difference := build.out_of_step(source)):
             console.print(f"Note: {difference}. Running it as it is; `make notebooks` rebuilds it.", markup=False)
-    ran_on, work, labels_of = versions(root), {}, {}  # what to do by label, labels by folder
-    done, seconds_before = {}, 0.0
+    now, ran_on, work, labels_of = versions(root), {}, {}, {}  # what to do by label, labels by folder
+    done, written, seconds_before = {}, {}, 0.0
     for name, given in plans.items():
         values = profiles.in_effect(chosen, given)
         hide = hiding(root, profiles.paths_in(values))
         begun = {"profile": profile, "notebooks": hide(values), "digests": profiles.digests(chosen, values)}
-        folder = root / "runs" / name if resume else new_run_dir(root, name, begun)
-        if resume and (done := ended_well(folder)):
-            ran_on["before"] = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
-            seconds_before = ran_on["before"]["run"]["seconds"]
-            console.print(f"Not run again, since they ended well: {', '.join(done)}.", highlight=False)
-        prefix = f"{folder.name} " if len(plans) > 1 else ""
+        folder = root / "runs" / name if resume else new_run_dir(root, name, begun, sweep)
+        labels = {path: f"{folder.name} {path.stem}" if sweep else path.stem for path in chosen}
         todo = {
-            f"{prefix}{path.stem}": functools.partial(_run_one, path, folder, given[path.stem], hide) for path in chosen
+            labels[path]: functools.partial(one or run_one, path, folder, given[path.stem], hide) for path in chosen
         }
-        todo |= {stem: lambda on_cell, kernels, outcome=outcome: outcome for stem, outcome in done.items()}
+        ran_on[folder], labels_of[folder] = now, todo.keys()
+        if resume and (well := ended_well(folder)):
+            before = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
+            ran_on[folder] = now | {"before": before}
+            seconds_before = max(seconds_before, before["run"]["seconds"])
+            done |= {labels[path]: well[path.stem] for path in chosen if path.stem in well}
         work |= todo
-        labels_of[folder] = todo.keys()
+    if done:
+        console.print(f"Not run again, since they ended well: {', '.join(done)}.", highlight=False)
+        work |= {label: lambda on_cell, kernels, outcome=outcome: outcome for label, outcome in done.items()}
 
     def report(outcomes: dict[str, Outcome], effort: Effort) -> None:
         for folder, labels in labels_of.items():
             those = [(done | outcomes)[label] for label in labels if label in done or label in outcomes]
+            if those == written.get(folder, []):
+                continue
             write_index(folder, profile, those, str(effort))
-            _write_json(folder / "versions.json", ran_on | {"run": asdict(effort)})
+            _write_json(folder / "versions.json", ran_on[folder] | {"run": asdict(effort)})
             # Last, since what it calls ok is not run again.
             _write_json(folder / "metrics.json", {outcome.notebook: outcome.metrics() for outcome in those})
+            written[folder] = those
+        tell(done | outcomes, set(done))
 
     try:
-        outcomes = run_all(work, console, at_once or side_by_side(), report, seconds_before)
+        outcomes = run_all(work, console, at_once or side_by_side(), report, seconds_before, cores)
     finally:
-        for folder, labels in labels_of.items():
+        for folder, labels in () if sweep else labels_of.items():
             console.print(f"Open {folder / 'index.html'}", soft_wrap=True, markup=False, highlight=False)
             if len(ended_well(folder)) < len(labels):
                 name = folder.relative_to(root / "runs").as_posix()
@@ -211,10 +232,11 @@ def ended_well(folder: Path) -> dict[str, Outcome]:
     return outcomes
 
 
-def new_run_dir(root: Path, name: str, begun: dict[str, Any]) -> Path:
-    """Creates `runs/<name>`, which may have several parts joined by `/`, and points `runs/latest` at it.
+def new_run_dir(root: Path, name: str, begun: dict[str, Any], sweep: str | None = None, file: str = PARAMETERS) -> Path:
+    """Creates `runs/<name>`, which may have several parts joined by `/`, and points `runs/latest` at it or its sweep.
 
-    It comes with its `parameters.json`, so that it can be resumed whenever it is interrupted.
+    It comes with its `parameters.json`, or another file that tells how it began, so that it can be resumed whenever it
+    is interrupted.
 
     Raises:
         CourseError: If the name has characters that it may not have, or is taken.
@@ -224,15 +246,15 @@ def new_run_dir(root: Path, name: str, begun: dict[str, Any]) -> Path:
     run_dir = root / "runs" / name
     try:
         with outputs.replacing(EMPTY, run_dir) as new:
-            (new / run_dir.name / "logs").mkdir(parents=True)
-            _write_json(new / run_dir.name / "parameters.json", begun)
+            (new / run_dir.name / ("logs" if file == PARAMETERS else "")).mkdir(parents=True)
+            _write_json(new / run_dir.name / file, begun)
     except ValueError:
         raise CourseError(f"There is a run of this name, which stays as it is. Received: {name!r}") from None
     with contextlib.suppress(OSError):  # Windows lets only some users make links
         link = root / "runs" / "latest"
         if link.is_symlink():  # anything else is the user's
             link.unlink()
-        link.symlink_to(name, target_is_directory=True)
+        link.symlink_to(sweep or name, target_is_directory=True)
     return run_dir
 
 
@@ -260,24 +282,36 @@ def versions(root: Path) -> dict[str, Any]:
     }
 
 
-def _run_one(
-    path: Path, folder: Path, given: dict[str, Any], hide: Hide, on_cell: CellCallback, kernels: Kernels
+def run_one(
+    path: Path,
+    folder: Path,
+    given: dict[str, Any],
+    hide: Hide,
+    on_cell: CellCallback,
+    kernels: Kernels,
+    kept_in: Path | None = None,
 ) -> Outcome:
+    """Runs one notebook and leaves it, its page and its log in a folder, from which they may move to `kept_in`."""
     options = {"cwd": path.parent, "log": folder / "logs" / f"{path.stem}.log"}
     outcome = execute(path, folder / path.name, given, on_cell=on_cell, kernels=kernels, hide=hide, **options)
     if outcome.executed:
         with kernels.taking_turns():  # a timing cell next door would notice
-            write_page(outcome, folder, path.parent)
+            write_page(outcome, folder, path.parent, kept_in)
         for written in folder.glob(f"{path.stem}.*"):
             _onto_disk(written)  # before metrics.json tells of them, should the power fail
     return outcome
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file, or replaces one, so that whatever happens there is the one or the other."""
     part = path.with_name(f".{path.name}.part")  # always the same, so that many interruptions leave only one
-    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
     _onto_disk(part)
     os.replace(part, path)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _onto_disk(path: Path) -> None:

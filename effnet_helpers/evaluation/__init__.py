@@ -8,7 +8,7 @@ from effnet_helpers.evaluation.calibration import (
     fit_temperature,
     reliability_table,
 )
-from effnet_helpers.evaluation.compare import Comparison, compare_answers, paired_differences
+from effnet_helpers.evaluation.compare import Comparison, compare_answers, mean_interval, paired_differences
 from effnet_helpers.evaluation.flaws import oddest_place
 from effnet_helpers.evaluation.labels import out_of_fold_probabilities, suspected_labels
 from effnet_helpers.evaluation.maps import class_activation_map, grad_cam, occlusion_map, pointing_game

@@ -52,8 +52,26 @@ def paired_differences(
             continue
         points = 100 * (scores[candidate] - scores[base]).dropna()
         groups = [*points.groupby("set"), ("all", points)] if len(points) else []
-        rows += [(candidate, name, len(values), values.mean(), *_interval(values)) for name, values in groups]
+        rows += [(candidate, name, len(values), values.mean(), *mean_interval(values)) for name, values in groups]
     return pd.DataFrame(rows, columns=["candidate", "set", "runs", "points", "low", "high"])
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Returns Student's 95 % interval of the mean of few repetitions, such as one run a seed; NaN for a single one.
+
+    It takes the repetitions for draws from a normal distribution whose spread it does not know: with two it is 25
+    standard errors wide, with five 5.6, with many 3.9.
+
+    Example:
+        >>> low, high = evaluation.mean_interval([0.97, 0.99, 0.98])
+        >>> f"{low:.3f} to {high:.3f}"
+        '0.955 to 1.005'
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return math.nan, math.nan
+    half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,10 +141,3 @@ def compare_answers(first: Report, second: Report) -> Comparison:
     p_value = float(binomtest(len(only_first), disagreements).pvalue) if disagreements else 1.0
     difference = (len(only_second) - len(only_first)) / len(one)
     return Comparison(both, only_first, only_second, neither, difference, (middle - half, middle + half), p_value)
-
-
-def _interval(values: pd.Series) -> tuple[float, float]:
-    if len(values) < 2:
-        return math.nan, math.nan
-    half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
-    return values.mean() - half, values.mean() + half

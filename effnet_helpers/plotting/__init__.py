@@ -9,9 +9,9 @@ from effnet_helpers.plotting.results import (
     confusion,
     label_curve,
     learning_curves,
-    paired_differences,
     per_class_recall,
     schedule,
 )
+from effnet_helpers.plotting.runs import over_seeds, paired_differences
 from effnet_helpers.plotting.style import collect, show
 from effnet_helpers.plotting.trust import reliability_diagram, robustness
