@@ -70,7 +70,7 @@ images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
 textile = dataset == "textile"
 shown = ["nominal", "global"] if textile else images.class_names[:3]
 members = {name: np.flatnonzero(images.labels("train") == label) for label, name in enumerate(images.class_names)}
-columns = min(4, *(len(members[name]) for name in shown))
+columns = min(3, *(len(members[name]) for name in shown))
 chosen = [(name, i) for name in shown for i in members[name][:columns]]
 part = slice(image_size // 4, image_size * 3 // 4) if textile else slice(None)
 pictures = [images.image("train", i)[part, part] for _, i in chosen]
@@ -96,22 +96,22 @@ if textile:
 plotting.image_grid(pictures, titles, columns=4, heading="What is small", detail=40, places=places)
 
 # %% [markdown]
-# ## Your turn: twelve images
+# ## Your turn: nine images
 #
-# Before a network tries it, try it yourself. Which class is each of these? (They come in the size of the page, somewhat
-# smaller than a network gets them.) Write your answers between the quotation marks of the second cell, one
-# digit an image, and run that cell. Or leave it empty and go on.
+# Before a network tries it, try it yourself. Which class is each of these? (They are shown nearly as large as a network
+# gets them.) Write your answers between the quotation marks of the second cell, one digit an image, and run that cell.
+# Or leave it empty and go on.
 
 # %% tags=["slide"]
 choices = images.class_names[:3]
-asked = np.concatenate([members[name][-(12 // len(choices)) :] for name in choices])
+asked = np.concatenate([members[name][-(9 // len(choices)) :] for name in choices])
 asked = np.random.default_rng(seed).permutation(asked)
 heading = "Which class? " + ", ".join(f"{label}: {name}" for label, name in enumerate(choices))
 numbered = [str(number) for number in range(1, len(asked) + 1)]
-plotting.image_grid([images.image("train", i) for i in asked], numbered, columns=3, heading=heading)
+plotting.image_grid([images.image("train", i) for i in asked], numbered, columns=3, heading=heading, widest=2.5)
 
 # %%
-answers = ""  # such as "012012012012"
+answers = ""  # such as "012012012"
 truth = "".join(str(label) for label in images.labels("train")[asked])
 right = sum(answer == label for answer, label in zip(answers, truth))
 luck = binom.sf(right - 1, len(truth), 1 / len(choices))
@@ -122,7 +122,7 @@ else:
     print(f"{len(truth)} digits from 0 to {len(choices) - 1} are wanted, {len(answers)} are there.")
 
 # %% [markdown]
-# Twelve images are too few to measure anybody, but you now know what is asked of a network. Notebook 05 will say how it
+# Nine images are too few to measure anybody, but you now know what is asked of a network. Notebook 05 will say how it
 # does.
 #
 # ## What is in it
