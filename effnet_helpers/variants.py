@@ -242,5 +242,5 @@ CONTEMPORARIES = (
     # Howard et al., arXiv 1905.02244, table 3, V3-Large 1.0.
     Published("MobileNetV3", "MobileNet", 0.219e9, 75.2),
 )
-"""Some well-known networks of EfficientNet's time, up to 2019, as published; the papers list more. Of table 2 five with a
-cost are left out, whose points would lie on others: Xception, Inception-ResNet-v2, PolyNet, AmoebaNet-A and PNASNet."""
+"""Some well-known networks of EfficientNet's time, up to 2019, as published; the papers list more. Of table 2 five are
+left out whose points would lie on others: Xception, Inception-ResNet-v2, PolyNet, AmoebaNet-A and PNASNet."""
