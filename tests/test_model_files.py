@@ -84,8 +84,10 @@ def test_a_saved_model_names_no_path_of_the_machine(tmp_path, monkeypatch):
         resize_mode="pad",
         variant="Lite0",
         weights=str(tmp_path / "weights.pth"),
+        trained_on="Pets",
+        tested=(90, 100),
     )
-    assert card.weights == "weights.pth"
+    assert (card.weights, card.trained_on, card.tested) == ("weights.pth", "Pets", (90, 100))
     with zipfile.ZipFile(tmp_path / "deep" / "m.keras") as archive:
         content = b"".join(archive.read(name) for name in archive.namelist())
     content += (tmp_path / "deep" / "m.json").read_bytes()
@@ -142,6 +144,11 @@ def test_what_is_no_card_is_refused(copied, text, reason):
         ({"resize_mode": "stretch"}, "resize_mode must be one of crop, pad, squash"),
         ({"class_names": "cats"}, "class_names must be a list of texts"),
         ({"versions": "3.15"}, "versions must be a table"),
+        ({"trained_on": 3}, "trained_on must be a text"),
+        ({"tested": [11, 10]}, "tested must be how many were right"),
+        ({"tested": [1, 2, 3]}, "tested must be how many were right"),
+        ({"tested": [0, 0]}, "tested must be how many were right"),
+        ({"tested": [0.5, 1]}, "tested must be how many were right"),
     ],
 )
 def test_a_card_with_impossible_values_is_refused(copied, values, reason):

@@ -31,7 +31,7 @@ FLOORS = (
     {"models", "data"},
     {"evaluation"},
     {"training", "export"},
-    {"plotting", "exercises"},
+    {"plotting", "exercises", "serving"},
     {"course"},
 )
 # Exercises hand datasets of tf.data to functions of the learner.
@@ -313,7 +313,7 @@ def test_everything_the_package_imports_is_required():
     required = {canonicalize_name(requirement.name) for requirement in requirements()}
     names = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
     # Come with a requirement by its own documented interface.
-    with_another = {"IPython": "ipykernel", "jupyter_client": "ipykernel", "jinja2": "nbconvert"}
+    with_another = {"IPython": "ipykernel", "jupyter_client": "ipykernel", "jinja2": "nbconvert", "starlette": "gradio"}
     imported = set().union(*(imported_rooms(path.read_text(encoding="utf-8"))[1] for path in PYTHON_FILES))
     third_party = imported - sys.stdlib_module_names - {"effnet_helpers"}
     needed = {canonicalize_name(names.get(name, with_another.get(name, name))) for name in third_party}

@@ -15,6 +15,7 @@ from rich.console import Console
 
 AUDIT, TABLE = Path("audit.csv"), Path("predictions.csv")
 CLUSTER_HELP = "host:port of all processes on several machines, commas between, the same for each."
+MODEL_HELP = "A .keras, .tflite or .onnx file or the folder of a SavedModel, its .json beside it."
 OUT_HELP = "The table to write; an earlier one of this command that nobody changed is replaced."
 
 
@@ -233,9 +234,7 @@ def audit(
 
 @app.command()
 def predict(
-    model: Annotated[
-        Path, typer.Argument(help="A .keras, .tflite or .onnx file or the folder of a SavedModel, its .json beside it.")
-    ],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Pictures, folders, zip or tar archives.")],
     out: Annotated[Path, typer.Option(help=OUT_HELP)] = TABLE,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 32,
@@ -247,6 +246,21 @@ def predict(
         summary = predict_pictures(model, paths, out, batch_size, Console())
     if not any(summary.counts.values()):
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def demo(
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
+    host: Annotated[
+        str, typer.Option(help="Where to listen; 0.0.0.0 for all computers of this network.")
+    ] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(min=1, max=65535, show_default="the first free one from 7860 on")] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Whether to open the page.")] = True,
+) -> None:
+    """Opens a page to try a model on: drag a picture there, or point a camera. Pictures stay on this computer."""
+    from effnet_helpers.course.demo import demo as serve_page
+
+    serve_page(model, host, port, browser, Console())
 
 
 @app.command()

@@ -102,6 +102,7 @@ def train(
         common = (settings, batch_size, folder, kept, console, processes)
         trained = _train(model, dataset, apart, *common, pending=len(folds))
         card = {"class_names": dataset.class_names, "resize_mode": settings.resize_mode, "bits": dataset.bits}
+        card |= {"trained_on": data.printable(dataset.provenance.title), "tested": trained.test.tally}
         if _writes(processes):
             models.save(model, out, **card, variant=settings.variant, trust=trained.trust)
             write_report(report, trained, settings, findings, dataset, out)

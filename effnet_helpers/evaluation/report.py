@@ -54,6 +54,11 @@ class Report:
         share = f"{100 * self.accuracy:.1f} % of {len(self.labels):,} right"
         return f"{share} (95 % interval {100 * low:.1f}–{100 * high:.1f} %)"
 
+    @property
+    def tally(self) -> tuple[int, int]:
+        """How many answers are right, and how many there are: what a model's card keeps of a test."""
+        return int(np.trace(self.confusion)), len(self.labels)
+
     def one_against_rest(self, class_name: str) -> float:
         """The share of images that are rightly called this class or rightly called anything else, in [0, 1].
 

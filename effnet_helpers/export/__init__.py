@@ -4,7 +4,7 @@ What is handed over takes float32 pixels (batch, height, width, 3) in [0, 255] a
 classes), whatever it computes in between: the scaling is inside. A JSON file beside it says so.
 """
 
-from effnet_helpers.export.contract import Classifier, open_classifier
+from effnet_helpers.export.contract import Classifier, Contract, judge, keras_classifier, open_classifier
 from effnet_helpers.export.convert import (
     Serve,
     pixel_scaling,
@@ -21,6 +21,7 @@ from effnet_helpers.export.predict import (
     predict_files,
     predict_to_csv,
     read_pixels,
+    try_to_read,
 )
 from effnet_helpers.export.runners import FORMATS, runner, why_unavailable
 from effnet_helpers.export.verify import BOUNDS, Bound, Exported, ParityError, compare_probabilities, export

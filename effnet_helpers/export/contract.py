@@ -82,8 +82,7 @@ def open_classifier(path: str | Path) -> tuple[Callable[[np.ndarray], np.ndarray
     path = Path(path).expanduser()
     if path.suffix == ".keras":
         model, card = models.load(path)
-        centres = card.trust.centre_array() if card.trust else None
-        return model.predict_on_batch if centres is None else Classifier(_looking(model, centres)), card
+        return keras_classifier(model, card), card
     served, beside = runner(path), contract_path(path)
     if not beside.is_file():
         raise ValueError(f"Beside an exported model lies its contract. Missing: {beside.name}. Received: {str(path)!r}")
@@ -97,14 +96,39 @@ def open_classifier(path: str | Path) -> tuple[Callable[[np.ndarray], np.ndarray
     return Classifier(served.look) if served.look else served, contract
 
 
-def _looking(model: keras.Model, centres: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def keras_classifier(model: keras.Model, card: ModelCard) -> Callable[[np.ndarray], np.ndarray]:
+    """Makes the `predict` of `open_classifier` of a model that `models.load` has loaded."""
+    centres = card.trust.centre_array() if card.trust else None
+    if centres is None:
+        return model.predict_on_batch
     both = models.without_xla(keras.Model(model.input, [model.output, model.get_layer("head_pool").output]))
 
     def look(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         probabilities, features = both.predict_on_batch(pixels)
         return probabilities, evaluation.centre_distance(features, centres)
 
-    return look
+    return Classifier(look)
+
+
+def judge(
+    predict: Callable[[np.ndarray], np.ndarray], card: ModelCard, pixels: np.ndarray
+) -> tuple[np.ndarray, evaluation.Judged | None]:
+    """Says of pictures what they show, and what the card lets say about that.
+
+    Args:
+        predict: From `open_classifier`.
+        card: Its card.
+        pixels: float32 `(images, image_size, image_size, 3)` in [0, 255].
+
+    Returns:
+        Probabilities `(images, classes)`, calibrated where the card says when to trust the model, and what they are
+        worth; None where it does not say.
+    """
+    probabilities, distances = predict.look(pixels) if isinstance(predict, Classifier) else (predict(pixels), None)
+    if not card.trust:
+        return probabilities, None
+    judged = evaluation.apply_trust(card.trust, probabilities, card.class_names, distances=distances)
+    return judged.probabilities, judged
 
 
 def _has_ending(contract: Contract, path: Path) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 from effnet_helpers import evaluation, machine, outputs, preprocessing, records
 from effnet_helpers.data import extract_archive, is_archive, list_pictures, scan_file
-from effnet_helpers.export.contract import Classifier
+from effnet_helpers.export.contract import judge
 from effnet_helpers.models import ModelCard
 
 import numpy as np
@@ -214,6 +214,23 @@ def read_pixels(card: ModelCard, path: str | os.PathLike) -> np.ndarray:
     return preprocessing.read_resized(path, card.image_size, card.resize_mode, card.bits)
 
 
+def try_to_read(card: ModelCard, path: str | os.PathLike) -> tuple[np.ndarray | None, str]:
+    """Reads a picture as `read_pixels` does, or says why it cannot be read.
+
+    Returns:
+        The pixels and an empty text, or None and the reason in a few words.
+    """
+    path, problem = _place(path), ""
+    try:
+        if path.is_file() or not path.exists():  # a pipe would wait for a writer forever
+            return read_pixels(card, path), ""
+    except ValueError as error:
+        problem = str(error)
+    except OSError as error:  # a folder on the way to it may not be entered
+        return None, error.strerror
+    return None, scan_file(path.parent, path.name).problem or problem  # the scan says it in fewer words
+
+
 def _tables(
     predict: Predict, card: ModelCard, paths: Sequence[str | os.PathLike], names: Sequence[Any], batch_size: int
 ) -> Iterator[pd.DataFrame]:
@@ -221,7 +238,7 @@ def _tables(
     with ThreadPoolExecutor() as threads:
 
         def begin_to_read(start: int) -> Iterator[tuple[np.ndarray | None, str]]:
-            return threads.map(functools.partial(_try_to_read, card), paths[start : start + batch_size])
+            return threads.map(functools.partial(try_to_read, card), paths[start : start + batch_size])
 
         ahead = begin_to_read(0)
         for start in range(0, len(paths), batch_size):
@@ -232,7 +249,8 @@ def _tables(
             marks = {}
             if is_read.any():
                 pixels = np.float32([picture for picture in pictures if picture is not None])
-                probabilities[is_read], marks = _answers(predict, card, pixels)
+                probabilities[is_read], judged = judge(predict, card, pixels)
+                marks = _marks(judged, card) if judged else {}
             best = np.array(card.class_names, object)[probabilities.argmax(axis=1)]
             rows = range(start, start + len(pictures))
             columns = {  # as objects: pandas' own type of text takes no name that is not UTF-8
@@ -250,16 +268,11 @@ def _marks_of(card: ModelCard) -> tuple[str, ...]:
     return MARKS[: 3 if card.trust.alarm_classes else 2] if card.trust else ()
 
 
-def _answers(predict: Predict, card: ModelCard, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, Sequence]]:
-    """Probabilities, and what the card lets say about them."""
-    probabilities, distances = predict.look(pixels) if isinstance(predict, Classifier) else (predict(pixels), None)
-    if not card.trust:
-        return probabilities, {}
-    judged = evaluation.apply_trust(card.trust, probabilities, card.class_names, distances=distances)
+def _marks(judged: evaluation.Judged, card: ModelCard) -> dict[str, Sequence]:
     names = np.array([*card.class_names, ""], object)[:-1]
     sets = [records.listed(names[inside], "|") for inside in judged.sets]
     marks = {"set": sets, "none_of_these": judged.none_of_these.tolist()}
-    return judged.probabilities, marks if judged.alarm is None else marks | {"alarm": judged.alarm.tolist()}
+    return marks if judged.alarm is None else marks | {"alarm": judged.alarm.tolist()}
 
 
 def _spread(values: Sequence | None, is_read: np.ndarray, rows: range) -> pd.Series:
@@ -268,19 +281,6 @@ def _spread(values: Sequence | None, is_read: np.ndarray, rows: range) -> pd.Ser
     if values is not None:
         column[is_read] = np.array([*values, ""], object)[:-1]  # as objects: a plain array would make them texts
     return column
-
-
-def _try_to_read(card: ModelCard, path: str | os.PathLike) -> tuple[np.ndarray | None, str]:
-    """Returns the pixels of a picture, or why it cannot be read."""
-    path, problem = _place(path), ""
-    try:
-        if path.is_file() or not path.exists():  # a pipe would wait for a writer forever
-            return read_pixels(card, path), ""
-    except ValueError as error:
-        problem = str(error)
-    except OSError as error:  # a folder on the way to it may not be entered
-        return None, error.strerror
-    return None, scan_file(path.parent, path.name).problem or problem  # the scan says it in fewer words
 
 
 def _shown(paths: Sequence[str | os.PathLike]) -> dict[Path, Path]:

@@ -24,6 +24,8 @@ class ModelCard:
         bits: How many bits the values of 16-bit pictures use, by which they are scaled to that range.
         versions: Of the libraries that wrote it.
         trust: When to trust its answers; None where nothing was learned about that.
+        trained_on: What its pictures were, in a few words; empty where nobody said.
+        tested: How many test pictures it was right about, and how many there were; None where nobody said.
     """
 
     NOUN: ClassVar[str] = "the card of a saved model"
@@ -36,6 +38,8 @@ class ModelCard:
     bits: int = 16
     versions: dict[str, str] | None = None
     trust: Trust | None = None
+    trained_on: str = ""
+    tested: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.trust, dict):  # of a file, or of `asdict`
@@ -58,14 +62,19 @@ class ModelCard:
             raise ValueError(f"trust must be a table of what was learned. Received: {self.trust!r}")
         if self.trust:
             self.trust.check(self.class_names)
+        if not isinstance(self.trained_on, str):
+            raise ValueError(f"trained_on must be a text. Received: {self.trained_on!r}")
+        if self.tested is not None and not _are_counts(self.tested):
+            raise ValueError(f"tested must be how many were right, and of how many. Received: {self.tested!r}")
         if not isinstance(self.versions, dict | None):
             raise ValueError(f"versions must be a table of names and versions. Received: {self.versions!r}")
 
     def write(self, path: Path) -> None:
         """Writes the card as JSON."""
         values = asdict(self)
-        if self.trust is None:  # so that earlier versions, which do not know the field, read it
-            del values["trust"]
+        for name in ("trust", "trained_on", "tested"):
+            if not values[name]:  # so that earlier versions, which do not know the field, read it
+                del values[name]
         path.write_text(json.dumps(values, indent=2) + "\n", encoding="ascii")
 
 
@@ -103,3 +112,8 @@ def read_card(path: Path, kind: type[ModelCard] = ModelCard) -> ModelCard:
             f"understand: {', '.join(unknown)}. Update effnet-helpers to use this model. Received: {str(path)!r}"
         )
     return card
+
+
+def _are_counts(tested: tuple) -> bool:
+    whole = len(tested) == 2 and all(type(count) is int for count in tested)
+    return whole and 0 <= tested[0] <= tested[1] and tested[1] > 0

@@ -25,6 +25,8 @@ def save(
     weights: str = "imagenet",
     bits: int = 16,
     trust: Trust | None = None,
+    trained_on: str = "",
+    tested: tuple[int, int] | None = None,
 ) -> ModelCard:
     """Saves a model as a `.keras` file of stock layers, which plain Keras loads, and its card as JSON beside it.
 
@@ -39,6 +41,8 @@ def save(
         weights: What the backbone started from, as `build_backbone` took it; of a path, the card keeps the file's name.
         bits: How many bits the values of 16-bit training pictures use: `data.ImageDataset.bits`.
         trust: When to trust its answers, from `evaluation.fit_trust`.
+        trained_on: What its pictures were, in a few words: `dataset.provenance.title`.
+        tested: How many test pictures it was right about, and of how many: the `tally` of an `evaluation.Report`.
 
     Returns:
         The card that was written.
@@ -58,6 +62,8 @@ def save(
         weights=describe_weights(weights),
         bits=bits,
         trust=trust,
+        trained_on=trained_on,
+        tested=tested,
         versions={name: importlib.metadata.version(name) for name in ("effnet-helpers", "keras", "tensorflow")},
     )
     card.check()

@@ -8,6 +8,7 @@ from effnet_helpers.preprocessing.pictures import (
     FORMATS,
     coding_of,
     orientation_of,
+    picture_size,
     read_rgb,
     upright_rgb,
     why_unreadable,

@@ -51,6 +51,15 @@ def read_rgb(path: str | os.PathLike, image_size: int | None = None, mode: str =
         ) from None
 
 
+def picture_size(path: str | os.PathLike) -> tuple[int, int] | None:
+    """Reads from the first bytes of a picture how wide and how high it is stored; None if it is no picture."""
+    try:
+        with Image.open(os.path.expanduser(path), formats=FORMATS) as image:
+            return image.size
+    except Exception:  # see `read_rgb`
+        return None
+
+
 def coding_of(image: Image.Image) -> str:
     """Returns how the pixels of a picture that was opened and not loaded are stored: "RGB;16B", which Pillow halves."""
     return str(image.tile[0].args) if image.tile else ""

@@ -1,0 +1,43 @@
+"""What `effnet demo` does: open a model, serve the page to try it on, and wait until told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from pathlib import Path
+
+from effnet_helpers import serving
+from effnet_helpers.course import CourseError
+
+from rich.console import Console
+
+
+def demo(model_path: Path, host: str, port: int | None, open_browser: bool, console: Console) -> None:
+    """Serves the page until Ctrl-C, or until the process is told to end.
+
+    Args:
+        model_path: See `serving.open_model`.
+        host: See `serving.serve`.
+        port: See `serving.serve`.
+        open_browser: See `serving.serve`.
+        console: Where to say where the page is.
+
+    Raises:
+        CourseError: If the model cannot be opened, the page not be served, or Gradio is not installed.
+    """
+    stop = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    how = {"soft_wrap": True, "markup": False, "highlight": False}
+    try:
+        with serving.serve(serving.open_model(model_path), host, port, open_browser) as served:
+            console.print(f"The page is at {served.address} as long as this runs. Ctrl-C ends it.", **how)
+            if not served.is_local:
+                console.print("Every computer that reaches this one can open it. Cameras work on this one only.", **how)
+            with contextlib.suppress(KeyboardInterrupt):
+                while not stop.wait(0.5):  # in short turns, since Ctrl-C does not end a wait on Windows
+                    pass
+    except (ValueError, ImportError) as error:
+        raise CourseError(str(error)) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
