@@ -5,6 +5,7 @@ PYTHON ?= python3
 PROFILE ?= quick
 NOTEBOOKS ?=
 ROW ?=
+PLATFORM ?=
 REPOSITORY ?=
 ARGS ?=
 
@@ -20,7 +21,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 KEEP = $(shell $(BIN)/python -c 'from effnet_helpers import machine; print(*map("=".join, machine.kernel_environment().items()))')
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab notebooks test test-release bench site publish clean-cache
+.PHONY: help env run lab notebooks test test-release bench site kit publish clean-cache
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -38,8 +39,8 @@ notebooks: $(STAMP) ## rebuild the committed notebooks and their outputs from no
 
 test: $(STAMP) ## lint, unit tests, lessons 00 to 03 cell by cell, the whole series small and on other data
 	@echo "== 1 of 4: lint"
-	@$(BIN)/ruff check effnet_helpers tests notebooks/src docs/site setup.py
-	@$(BIN)/ruff format --check effnet_helpers tests notebooks/src docs/site setup.py
+	@$(BIN)/ruff check effnet_helpers tests notebooks/src docs/site docs/kit setup.py
+	@$(BIN)/ruff format --check effnet_helpers tests notebooks/src docs/site docs/kit setup.py
 	@echo "== 2 of 4: unit tests, and the rules every notebook keeps to"
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not notebooks and not release"
 	@echo "== 3 of 4: committed notebooks 00 to 03, every cell again (nbval)"
@@ -59,6 +60,9 @@ bench: $(STAMP) ## compare with published recipes, or only ROW="start head": not
 site: $(SITE) ## lessons, exercises, glossary, reference and slides as pages that need no network: site/index.html
 	@$(BIN)/python docs/site/build.py && $(BIN)/python docs/site/slides.py
 	@echo "Open site/index.html"
+
+kit: site ## one archive for a room without network: dist/effnet-kit-….zip; PLATFORM=win_amd64 is for another system
+	@$(BIN)/python docs/kit/build.py $(if $(PLATFORM),--platform $(PLATFORM))
 
 publish: $(STAMP) ## write the course's address everywhere: make publish REPOSITORY=owner/name
 	@$(EFFNET) publish "$(REPOSITORY)"

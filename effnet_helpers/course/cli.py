@@ -170,6 +170,21 @@ def lay_out(folder: Annotated[Path, typer.Argument(help="Where to; it is made if
         raise CourseError(sentence)
 
 
+@app.command("catch-up")
+def catch_up(
+    lesson: Annotated[str, typer.Argument(metavar="LESSON", help="Its number, name or their beginning: 5, 05, unf.")],
+    profile: Profile = "quick",
+    parameter: Assignments = None,
+    root: Root = ROOT,
+) -> None:
+    """Brings you to the start of a lesson: notebook, features it looks for, a fitted head. Overwrites nothing."""
+    from effnet_helpers.course.catch_up import FOLDER, place_of
+    from effnet_helpers.course.catch_up import catch_up as make_ready
+
+    with naming(place_of(root) / FOLDER):
+        typer.echo(make_ready(lesson, root, profile, parameter))
+
+
 @app.command()
 def publish(
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository on GitHub.")],

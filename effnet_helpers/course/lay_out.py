@@ -32,17 +32,22 @@ def series() -> Path:
     raise CourseError("This installation has no notebooks: pip install --force-reinstall --no-deps effnet-helpers")
 
 
-def lay_out(folder: Path) -> LaidOut:
+def lay_out(folder: Path, stem: str | None = None) -> LaidOut:
     """Copies lessons, exercises, solutions, their sources and the glossary to a folder. What is there already stays.
 
     Args:
         folder: Where to; it is made if there is none.
+        stem: The name of a lesson, such as `05_unfreezing`, to copy only that one, its exercises and the glossary.
 
     Returns:
         What became of each file.
     """
     origin, result = series(), LaidOut([], [], [])
-    for file in [*sorted((origin / "notebooks").rglob("*")), origin / ALSO]:
+    notebooks = origin / "notebooks"
+    ours = sorted(notebooks.rglob("*"))
+    if stem is not None:
+        ours = [path for path in ours if path.name == f"{stem}.ipynb" and path.parent.name != "solutions"]
+    for file in [*ours, origin / ALSO]:
         name = file.relative_to(origin)
         if file.is_dir() or LEFT_BY_OTHERS & {*name.parts}:
             continue
