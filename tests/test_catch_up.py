@@ -55,8 +55,7 @@ def test_a_lesson_computes_nothing_that_was_made_ready(lesson, cache, tmp_path):
     assert f"{source.stem} can start" in done.output and "was copied for you" in done.output
     made = files_in(cache)
     assert len(made - before) == (3 if lesson == "08" else 4)
-    saved, card = models.load(tmp_path / "course" / catch_up.FOLDER / f"{source.stem}_head.keras")
-    assert saved.input_shape[1:] == (64, 64, 3) and len(card.class_names) == 3
+    assert (tmp_path / "course" / catch_up.FOLDER / f"{source.stem}_head.keras").stat().st_size > 10_000
 
     marks = ["from typing import", "data.load(dataset", *CELLS[lesson]]
     namespace = {}

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
-EXTRAS = "lab,litert,onnx"  # what the lessons use; no extra of who develops the course
+NOT_FOR_LEARNERS = {"gpu", "hub", "site", "test"}  # these extras need other hardware, a network, or a checkout
 STORED = {".whl", ".zip", ".png", ".npy", ".gz"}  # not made smaller by another compression
 SYSTEMS = {  # by the beginning of a platform's tag: what environment markers, and start.py, call it
     "manylinux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"},
@@ -77,6 +78,12 @@ def markers_of(tag: str) -> dict[str, str]:
 def markers_here() -> dict[str, str]:
     """Returns the same for this system."""
     return packaging.markers.default_environment()
+
+
+def extras_for_learners() -> list[str]:
+    """Returns the extras whose packages go in: what some lesson or command uses, and works without a network."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return sorted({*project["optional-dependencies"]} - NOT_FOR_LEARNERS)
 
 
 def metadata(wheel: Path) -> email.message.Message:
@@ -161,11 +168,12 @@ def collect(wheels: Path, tag: str | None) -> dict[str, str]:
     Raises:
         KitError: If something is not to be had for that platform.
     """
-    asked, tested = f"effnet-helpers[{EXTRAS}]", ["-c", ROOT / "constraints.txt"]
+    extras = ",".join(extras_for_learners())
+    asked, tested = f"effnet-helpers[{extras}]", ["-c", ROOT / "constraints.txt"]
     find = ["-q", "--find-links", wheels]
     if tag is None:
         (wheel,) = wheels.glob("effnet_helpers-*.whl")
-        options = [*find, *tested, "--wheel-dir", wheels, f"{wheel}[{EXTRAS}]"]
+        options = [*find, *tested, "--wheel-dir", wheels, f"{wheel}[{extras}]"]
         pip("wheel", *options, problem="not every package can be had as a wheel")
         markers = markers_here()
     else:
