@@ -156,6 +156,12 @@ def test_a_containers_limit_counts(monkeypatch):
     assert (facts.usable_cores(), facts.memory_gb()[0]) == (cores, total)
 
 
+def test_without_a_container_memory_is_what_there_is(monkeypatch):
+    """Outside containers the kernel has none of the files that hold limits."""
+    monkeypatch.setattr(Path, "is_file", lambda path: False)
+    assert facts.memory_gb()[0] == facts.psutil.virtual_memory().total / 2**30
+
+
 def test_a_folder_that_is_not_there_yet_is_tried_where_it_will_be(tmp_path):
     assert checks._folder("cache", tmp_path / "not" / "yet", 1e-6, "X").status == OK
     full = checks._folder("cache", tmp_path / "not" / "yet", 1e9, "X")

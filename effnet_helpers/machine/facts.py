@@ -50,7 +50,7 @@ def memory_gb() -> tuple[float, float]:
     """Returns memory in GB (2**30 bytes), in all and available now; a container's limit counts."""
     seen = psutil.virtual_memory()
     limits = _container_limit("memory.max"), _container_limit("memory/memory.limit_in_bytes")  # newer and older Linux
-    total = min(seen.total, *limits[0], *limits[1])
+    total = min([seen.total, *limits[0], *limits[1]])
     return total / 2**30, min(seen.available, total) / 2**30
 
 

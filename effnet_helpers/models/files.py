@@ -132,6 +132,7 @@ def load(path: str | Path) -> tuple[keras.Model, ModelCard]:
             f"Received: {str(path)!r}"
         )
     card = read_card(path.with_suffix(".json"))
+    _check_whole(path)
     try:
         model = keras.models.load_model(path)
     except Exception as error:  # whatever a layer, a zip or an HDF5 file of another making raises
@@ -155,14 +156,20 @@ def _keras_path(path: str | Path) -> Path:
     return path
 
 
-def _why_not_loaded(path: Path, card: ModelCard, error: Exception) -> str:
+def _check_whole(path: Path) -> None:
+    """Compares checksums, which Keras does not: since Python 3.12 HDF5 reads its part of the zip past them."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip() is not None
     except Exception:  # zipfile raises many things on a damaged file
         damaged = True
     if damaged:
-        return f"{path.name} is damaged, or no .keras file. Copy or download it again. Received: {str(path)!r}"
+        raise ValueError(
+            f"{path.name} is damaged, or no .keras file. Copy or download it again. Received: {str(path)!r}"
+        )
+
+
+def _why_not_loaded(path: Path, card: ModelCard, error: Exception) -> str:
     written, installed = card.version("keras"), keras.__version__
     remedy = "" if written == installed else f" Install Keras {written}, or save the model again with this one."
     reason = str(error).strip().partition("\n")[0]
