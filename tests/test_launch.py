@@ -1,6 +1,8 @@
 """The launcher: whoever is killed, stopped, hangs or fails is named, and none of the others is left."""
 
 import os
+import signal
+import subprocess
 import sys
 import time
 
@@ -105,3 +107,44 @@ def test_the_command_hands_its_options_on_to_each_process_before_it_loads_anythi
     assert started.pop()[1:] == (2, Cluster(tuple(here.split(",")), None))
     refused = CliRunner().invoke(app, ["train", "textile", *options, "--processes", "2", "--cluster", here])
     assert (refused.exit_code, "a cluster is there already" in refused.output) == (2, True)
+
+
+STARTER = """
+import signal
+import subprocess
+import sys
+from effnet_helpers.course import launch
+from effnet_helpers.machine import Cluster
+try:
+    launch.launch([sys.executable, "-c", sys.argv[1]], 2, Cluster(("127.0.0.1:1", "127.0.0.1:2"), None))
+except OSError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize(
+    ("sign", "last_words"),
+    [
+        (signal.SIGTERM, "ended by SIGTERM, and all processes with it; the same command with --resume goes on"),
+        pytest.param(
+            signal.SIGKILL, "", marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children")
+        ),
+    ],
+)
+def test_no_process_outlives_the_launcher(sign, last_words, tmp_path):
+    note = f"open({str(tmp_path)!r} + f'/{{index}}', 'w').write(str(os.getpid())); time.sleep(60)"
+    launcher = subprocess.Popen([sys.executable, "-c", STARTER, START + note], stderr=subprocess.PIPE, text=True)
+    notes, deadline = [tmp_path / "0", tmp_path / "1"], time.monotonic() + 30
+    while not all(path.exists() and path.read_text() for path in notes) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    started = [psutil.Process(int(path.read_text())) for path in notes]
+    launcher.send_signal(sign)
+    assert launcher.communicate(timeout=30)[1].strip() == last_words
+    _, left = psutil.wait_procs(started, timeout=10)
+    assert left == []
+
+
+def test_of_processes_that_hang_before_any_step_none_is_named_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "HANGING_SECONDS", 1.0)
+    with pytest.raises(OSError, match=r"^process 0 or 1 of 0 to 1 hangs, for 1 seconds now"):
+        processes(tmp_path, "time.sleep(60)")

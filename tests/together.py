@@ -1,11 +1,22 @@
-"""One training in several processes, or on devices of one: `python together.py devices|processes OUT [head]`."""
+"""Trainings in several processes, or on devices of one: `python together.py devices|processes OUT NAMES [WHERE …]`.
+
+With WHERE, which is a moment of `MOMENTS`, and for each process a signal or none, those that get one are hit there.
+"""
 
 import dataclasses
+import functools
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 from effnet_helpers import data, models, training
+from effnet_helpers.training import checkpoint
+from effnet_helpers.training.distributed import Replicas
 
+import keras
 import numpy as np
 import tensorflow as tf
 import tiny
@@ -20,22 +31,46 @@ TUNING = {
     "warmup_steps": 0,
     "augment": AUGMENT,
     "balance": "class_weights",
+    "views": 2,
+}
+TRAININGS = {
+    "kept views": (None, TUNING, "float32"),
+    "head first": (HEAD, TUNING, "float32"),
+    "all of it, until it stops early": (
+        None,
+        {**TUNING, "cache": False, "balance": "balanced_sampling", "steps": 8, "validations": 8, "patience": 2},
+        "float32",
+    ),
+    "float16": (None, {**TUNING, "steps": 6}, "mixed_float16"),
+}
+MOMENTS = {  # what begins there, and which time
+    "set-up": (training, "join_processes", 1),
+    "features in shares": (training.Processes, "join", 2),
+    "head": (Replicas, "_train_on", 4),  # its second pass
+    "validation": (Replicas, "evaluate", 2),
+    "writing a checkpoint": (checkpoint.Checkpoint, "_write", 3),
+    "a checkpoint half written": (checkpoint.os, "fsync", 3),
+    "unfreezing": (models, "unfreeze_blocks", 1),
+    "statistics": (Replicas, "training_pass", 2),  # of batch normalization, before fine-tuning is validated
 }
 
 
-def train(processes=None, folder=None, head=False):
+def train(name, processes=None, folder=None):
     """Fine-tunes; dropout, skipped blocks, batch normalization, views and class weights all take part."""
-    depth = tiny.TINY
+    head, tuning, policy = TRAININGS[name]
+    depth, before = tiny.TINY, keras.config.dtype_policy()
     tiny.TINY = dataclasses.replace(depth, depth=0.3)
+    keras.config.set_dtype_policy(policy)
     try:
         model = tiny.tiny_classifier()
+        textile = data.load("textile", image_size=32, resize_mode="crop", limit_per_class=19)
+        common = {"processes": processes, "checkpoint_dir": folder}
+        fits = [training.fit_head(model, textile, **head, **common)] if head else []
+        models.unfreeze_blocks(model, last=2)
+        return model, [*fits, training.fine_tune(model, textile, **tuning, **common)]
     finally:
         tiny.TINY = depth
-    textile = data.load("textile", image_size=32, resize_mode="crop", limit_per_class=19)
-    common = {"processes": processes, "checkpoint_dir": folder}
-    fits = [training.fit_head(model, textile, **HEAD, **common)] if head else []
-    models.unfreeze_blocks(model, last=2)
-    return model, [*fits, training.fine_tune(model, textile, **TUNING, views=2, **common)]
+        keras.config.set_dtype_policy(before)
 
 
 def result(model, fits, folder):
@@ -57,9 +92,32 @@ def processes_of(kind):
     return training.join_processes()
 
 
+def be_hit(moment, sign, note):
+    """Has this process get a signal, or hang, when `moment` comes, and notes when that was."""
+    owner, name, call = MOMENTS[moment]
+    real, calls = getattr(owner, name), []
+
+    @functools.wraps(real)
+    def hit(*args, **options):
+        calls.append(0)
+        if len(calls) == call:
+            Path(note).write_text(str(time.time()))
+            threading.Event().wait() if sign == "hangs" else os.kill(os.getpid(), getattr(signal, sign))
+        return real(*args, **options)
+
+    setattr(owner, name, hit)
+
+
 if __name__ == "__main__":
-    kind, out, *head = sys.argv[1:]
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # as in conftest.py
+    kind, out, names, *where = sys.argv[1:]
+    if where:
+        number = int(tf.distribute.cluster_resolver.TFConfigClusterResolver().task_id)
+        if where[1 + number] != "none":
+            be_hit(where[0], where[1 + number], f"{out}-hit")
     joined = processes_of(kind)
-    trained = train(joined, f"{out}-state", bool(head))
-    joined.wait()
-    np.savez(f"{out}-{joined.rank}", *result(*trained, f"{out}-state"))
+    for name in names.split(";"):
+        folder = f"{out}-{name}-state"
+        trained = train(name, joined, folder)
+        joined.wait()
+        np.savez(f"{out}-{name}-{joined.rank}", *result(*trained, folder))

@@ -2,7 +2,7 @@
 
 A process that waits for one that is gone waits for ever. So whoever is killed, stopped or hanging is named here, and
 the others are ended: at once, within `STOPPED_SECONDS`, or within `HANGING_SECONDS`, in which no process took a step
-and all together used less than a tenth of a core.
+and all together used less than a tenth of a core. None outlives the launcher, whatever ends it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ HANGING_SECONDS, TOGETHER_SECONDS, POLL_SECONDS = 600.0, 2.0, 0.2
 LOOK_SECONDS, BUSY = 10.0, 0.1  # how often to look at the time on cores, and what share of one counts as work
 NEW_USER, NEW_NET = 0x10000000, 0x40000000  # of Linux' `unshare`
 SET_FLAGS, UP = 0x8914, 0x41  # of a network interface
+WHEN_PARENT_DIES = 1  # of Linux' `prctl`
 
 
 @dataclass
@@ -71,11 +72,13 @@ def launch(command: Sequence[str], count: int, cluster: Cluster | None = None) -
     Raises:
         CourseError: If this system does not let them have a network of their own, or cannot start them at all.
         OSError: If one failed: which one, and of what. The others are ended then.
+        InterruptedError: If SIGTERM came, which ends them all.
     """
     if os.name == "nt":
         raise CourseError("--processes needs Linux or macOS; elsewhere start each process with --cluster and --index")
     addresses = cluster.addresses if cluster else tuple(f"127.0.0.1:{FIRST_PORT + number}" for number in range(count))
     together, workers = Cluster(addresses, None), []
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
         for index in range(count):
             first = workers[0].process.pid if workers else None
@@ -87,6 +90,7 @@ def launch(command: Sequence[str], count: int, cluster: Cluster | None = None) -
             workers[0].process.wait(TOGETHER_SECONDS)
         raise
     finally:
+        signal.signal(signal.SIGTERM, before)
         for worker in workers:
             with contextlib.suppress(ProcessLookupError):
                 worker.process.kill()
@@ -134,6 +138,8 @@ def _start(
         enter()
         if cores:
             os.sched_setaffinity(0, cores)
+        if sys.platform == "linux":  # last, since another network takes it back
+            ctypes.CDLL(None).prctl(WHEN_PARENT_DIES, signal.SIGKILL)
 
     pulse, given = os.pipe()
     words = None if is_first else tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
@@ -173,8 +179,9 @@ def _watch(workers: list[Worker]) -> int:
             latest = now if used - before > BUSY * (now - looked) else latest
             looked = now
         if now - latest > HANGING_SECONDS:
-            slowest = min(running, key=lambda each: each.beats)
-            raise _failure(workers.index(slowest), workers, f"hangs, for {HANGING_SECONDS:.0f} seconds now")
+            least = min(each.beats for each in running)
+            slowest = " or ".join(str(workers.index(each)) for each in running if each.beats == least)
+            raise _failure(slowest, workers, f"hangs, for {HANGING_SECONDS:.0f} seconds now")
         time.sleep(POLL_SECONDS)
     return _ended(workers) if any(worker.process.returncode for worker in workers) else 0
 
@@ -193,7 +200,11 @@ def _ended(workers: list[Worker]) -> int:
     raise _failure(number, workers, how)
 
 
-def _failure(number: int, workers: list[Worker], how: str) -> OSError:
+def _terminated(*_: Any) -> None:
+    raise InterruptedError("ended by SIGTERM, and all processes with it; the same command with --resume goes on")
+
+
+def _failure(number: int | str, workers: list[Worker], how: str) -> OSError:
     return OSError(
         f"process {number} of 0 to {len(workers) - 1} {how}; the others were ended, and the same command with "
         "--resume goes on"

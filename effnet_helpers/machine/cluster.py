@@ -12,8 +12,9 @@ from effnet_helpers.records import expect
 
 FIRST_PORT = 29700
 """Of processes that SLURM started, which names hosts and no ports."""
-RANKS = ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
-"""Where SLURM, Open MPI and MPICH say which process this is."""
+MPI = {"OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMI_RANK": "PMI_SIZE"}
+"""Where Open MPI and MPICH say which process this is, and of how many."""
+RANKS = (*MPI, "SLURM_PROCID")  # `mpirun` in a batch script of SLURM hands on that of the script, 0 for all
 LOOPBACK = ("localhost", "127.0.0.1")
 
 
@@ -50,7 +51,8 @@ def find_cluster(
         The cluster; None where this process is alone.
 
     Raises:
-        ValueError: If that does not fit together.
+        ValueError: If that does not fit together, or MPI started several processes and no addresses are named: each
+            would train alone, and write what the others write.
 
     Example:
         >>> machine.find_cluster("red:5000,blue:5000", 1, {})
@@ -59,7 +61,7 @@ def find_cluster(
     environment = os.environ if environment is None else environment
     if addresses is None:
         expect(index is None, "--index", index, "--cluster beside it, of which it is a part")
-        return _from_tf_config(environment) or _from_slurm(environment)
+        return _from_tf_config(environment) or _from_slurm_or_mpi(environment)
     named = tuple(each.strip() for each in addresses.split(","))
     fits = all(re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^\s:,]+):\d{1,5}", each) for each in named) and len({*named}) > 1
     fits = fits and len({*named}) == len(named)
@@ -78,16 +80,32 @@ def _from_tf_config(environment: Mapping[str, str]) -> Cluster | None:
         return None
     try:
         config = json.loads(text)
-        workers = tuple(config.get("cluster", {}).get("worker", ()))
+        tasks = config.get("cluster", {})
+        if any(not isinstance(addresses, list) for addresses in tasks.values()):
+            raise TypeError("addresses are no list")
+        workers = [(kind, index) for kind in ("chief", "worker") for index in range(len(tasks.get(kind, [])))]
         if len(workers) < 2:
             return None
-        task = config["task"]
-        if task["type"] != "worker" or not 0 <= int(task["index"]) < len(workers):
+        task = config["task"]["type"], int(config["task"]["index"])
+        if task not in workers:
             raise ValueError("the task is none of the workers")
-        return Cluster(workers, int(task["index"]))
+        return Cluster(tuple(tasks[kind][index] for kind, index in workers), workers.index(task))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         wanted = '{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}'
         raise ValueError(f"TF_CONFIG: expected {wanted} ({error!r}). Received: {text}") from None
+
+
+def _from_slurm_or_mpi(environment: Mapping[str, str]) -> Cluster | None:
+    """MPI names no addresses: what it started must be the tasks that SLURM names, or one process."""
+    cluster = _from_slurm(environment)
+    for rank, size in MPI.items():
+        count = environment.get(size, "1")
+        same = cluster is not None and (environment.get(rank), count) == (
+            str(cluster.index),
+            str(len(cluster.addresses)),
+        )
+        expect(count == "1" or same, f"{size} without --cluster", count, "--cluster with an address for each process")
+    return cluster
 
 
 def _from_slurm(environment: Mapping[str, str]) -> Cluster | None:
@@ -117,9 +135,19 @@ def hosts_of(nodes: str) -> list[str]:
         ['red08', 'red09', 'red10', 'red12', 'blue']
     """
     hosts = []
-    for before, numbers, after in re.findall(r"([^,\[\]]+)(?:\[([^\]]*)\])?([^,\[\]]*)", nodes):
-        for part in numbers.split(",") if numbers else [""]:
-            low, _, high = part.partition("-")
-            span = range(int(low), int(high or low) + 1) if part else [""]
-            hosts += [f"{before}{number:0{len(low)}}{after}" if part else before for number in span]
+    for name in re.findall(r"(?:\[[^\]]*\]|[^,\[\]])+", nodes):
+        before, *parts = re.split(r"\[([^\]]*)\]", name)
+        spelled = [before]
+        for numbers, after in zip(parts[::2], parts[1::2], strict=True):
+            spelled = [f"{host}{number}{after}" for host in spelled for number in _numbers(numbers)]
+        hosts += spelled
     return hosts
+
+
+def _numbers(listed: str) -> list[str]:
+    """What `08-10,12` stands for, with as many digits."""
+    numbers = []
+    for part in listed.split(","):
+        low, _, high = part.partition("-")
+        numbers += [f"{number:0{len(low)}}" for number in range(int(low), int(high or low) + 1)]
+    return numbers

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from effnet_helpers import machine
+from effnet_helpers.records import expect
 
 import numpy as np
 import tensorflow as tf
@@ -161,7 +162,13 @@ def join_processes() -> Processes | None:
 
     Returns:
         For `processes` of `fit_head` and `fine_tune`; None where one device trains alone.
+
+    Raises:
+        ValueError: If several processes of this machine were started beside a GPU, which each of them would take.
     """
+    gpus = len(tf.config.get_visible_devices("GPU"))
+    expected = "a machine without GPUs: one process takes all of them, and CUDA_VISIBLE_DEVICES=-1 hides them"
+    expect(not gpus or machine.PULSE not in os.environ, "--processes", f"{gpus} GPU{'s' * (gpus > 1)}", expected)
     cluster = machine.find_cluster()
     if cluster is not None:
         os.environ.update(cluster.environment(cluster.index))
