@@ -3,13 +3,17 @@
 import contextlib
 import functools
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 from effnet_helpers import data, machine, preprocessing, training
 from effnet_helpers.course import CourseError, launch
+from effnet_helpers.training import processes
 
 import numpy as np
 import pytest
@@ -72,7 +76,8 @@ def test_two_processes_train_to_the_weights_of_one_and_nobody_else_reaches_them(
         return real(worker)
 
     monkeypatch.setattr(launch, "_is_stopped", look)
-    in_processes(2, tmp_path / "out", "kept views")
+    # The first one alone writes checkpoints: the second would be killed in the third one.
+    in_processes(2, tmp_path / "out", "kept views", "writing a checkpoint", "none", "SIGKILL")
     for number in (0, 1):
         check_same(tmp_path / f"out-kept views-{number}.npz", alone("kept views"))
     ports = {machine.FIRST_PORT, machine.FIRST_PORT + 1}
@@ -123,6 +128,27 @@ def test_beside_a_gpu_processes_of_one_machine_are_refused(monkeypatch):
         training.join_processes()
 
 
+def test_without_a_launcher_a_process_that_never_comes_is_given_up(monkeypatch, capsys):
+    addresses = ["red:1", "blue:1", "green:1"]
+    spec = SimpleNamespace(job_tasks=lambda _: addresses)
+    resolver = SimpleNamespace(task_id=1, cluster_spec=lambda: spec)
+    extended = SimpleNamespace(worker_devices=["CPU:0"])
+    joined = training.Processes(SimpleNamespace(num_replicas_in_sync=3, extended=extended, cluster_resolver=resolver))
+    ended = threading.Event()
+    monkeypatch.setattr(processes, "HANGING_SECONDS", 0.0)
+    monkeypatch.setattr(processes.os, "_exit", lambda code: ended.set())
+    with joined.watching():
+        assert ended.wait(10)
+    assert re.search(
+        r"effnet: waited 0 seconds in a step for process 0 \(red:1\) or process 2 \(green:1\); start all",
+        capsys.readouterr().err,
+    )
+    monkeypatch.setenv(machine.PULSE, "9")
+    ended.clear()
+    with joined.watching():
+        assert not ended.wait(0.1)
+
+
 # before a release
 
 
@@ -157,3 +183,34 @@ def test_a_lost_process_ends_the_training_and_any_number_goes_on(moment, alone, 
         assert time.time() - hit < SECONDS_TO_END
     in_processes(3 if list(together.MOMENTS).index(moment) % 2 else 2, out, name)
     check_same(f"{out}-{name}-0.npz", alone(name))
+
+
+def by_hand(out, *arguments):
+    """Starts two processes as on two machines, without a launcher, in a network of their own."""
+    cluster, started = machine.Cluster(("127.0.0.1:29700", "127.0.0.1:29701"), None), []
+    for number in range(2):
+        enter = launch._network_of(started[0].pid) if started else launch._new_network
+        command = [sys.executable, str(TESTS / "together.py"), "processes", str(out), *arguments]
+        told = os.environ | cluster.environment(number)
+        try:
+            words = {"stderr": subprocess.PIPE, "text": True}
+            started.append(subprocess.Popen(command, env=told, preexec_fn=enter, **words))
+        except subprocess.SubprocessError:
+            pytest.skip("This system does not let processes have a network of their own.")
+    return started
+
+
+@pytest.mark.posix
+@pytest.mark.release
+@pytest.mark.parametrize(("lost", "moment", "sign"), [(0, "head", "SIGKILL"), (1, "validation", "SIGSTOP")])
+def test_without_a_launcher_the_other_says_who_is_lost_and_ends(lost, moment, sign, environment, tmp_path):
+    signs = [sign if number == lost else "none" for number in range(2)]
+    both = by_hand(tmp_path / "out", "head first", moment, *signs)
+    try:
+        said = both[1 - lost].communicate(timeout=600)[1]
+    finally:
+        for process in both:
+            process.kill()
+            process.wait()
+    assert rf"process {lost} (127.0.0.1:2970{lost}) was killed, was stopped or cannot be reached any more" in said
+    assert time.time() - float((tmp_path / "out-hit").read_text()) < 60  # some 10 of TensorFlow's on a quiet machine

@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from effnet_helpers import data, models, training
+from effnet_helpers import data, evaluation, models, training
 from effnet_helpers.training import checkpoint
 from effnet_helpers.training.distributed import Replicas
 
@@ -55,6 +55,10 @@ MOMENTS = {  # what begins there, and which time
 }
 
 
+def textile():
+    return data.load("textile", image_size=32, resize_mode="crop", limit_per_class=19)
+
+
 def train(name, processes=None, folder=None):
     """Fine-tunes; dropout, skipped blocks, batch normalization, views and class weights all take part."""
     head, tuning, policy = TRAININGS[name]
@@ -63,23 +67,26 @@ def train(name, processes=None, folder=None):
     keras.config.set_dtype_policy(policy)
     try:
         model = tiny.tiny_classifier()
-        textile = data.load("textile", image_size=32, resize_mode="crop", limit_per_class=19)
         common = {"processes": processes, "checkpoint_dir": folder}
-        fits = [training.fit_head(model, textile, **head, **common)] if head else []
+        fits = [training.fit_head(model, textile(), **head, **common)] if head else []
         models.unfreeze_blocks(model, last=2)
-        return model, [*fits, training.fine_tune(model, textile, **tuning, **common)]
+        return model, [*fits, training.fine_tune(model, textile(), **tuning, **common)]
     finally:
         tiny.TINY = depth
         keras.config.set_dtype_policy(before)
 
 
-def result(model, fits, folder):
-    """All that two trainings are compared by: model and history, and the last weights and state of the optimizer."""
+def result(model, fits, folder, processes=None):
+    """All that two trainings are compared by: model, history, answers, and the last weights and optimizer's state."""
+    if processes is None:
+        answers = evaluation.evaluate(model, textile(), "test").probabilities
+    else:
+        answers = training.predict_in_shares(model, textile(), "test", 7, processes)
     last = max(Path(folder).glob("fine_tune-0*.npz"))
     with np.load(last) as archive:
         state = [archive[name] for name in archive.files[1:]]
     histories = [np.array(list(fit.history.values())) for fit in fits]
-    return [*(variable.numpy() for variable in model.variables), *histories, *state]
+    return [*(variable.numpy() for variable in model.variables), *histories, *state, answers]
 
 
 def processes_of(kind):
@@ -120,4 +127,4 @@ if __name__ == "__main__":
         folder = f"{out}-{name}-state"
         trained = train(name, joined, folder)
         joined.wait()
-        np.savez(f"{out}-{name}-{joined.rank}", *result(*trained, folder))
+        np.savez(f"{out}-{name}-{joined.rank}", *result(*trained, folder, joined))

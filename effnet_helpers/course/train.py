@@ -67,6 +67,8 @@ def train(
         processes.agree("What is left of an earlier training", json.dumps(kept and kept["pictures"]))
         console = console if processes.is_chief else Console(quiet=True)
     batch_size = training.use_device(settings.batch_size)
+    if processes is not None:
+        console.print(f"{processes.share[2]} devices share the images of each step.", highlight=False)
     runtime.set_seed(settings.seed)
     backbone = models.build_backbone(settings.variant, image_size=settings.image_size)
     blocks, block = models.block_names(backbone)[1:], settings.from_block
@@ -149,7 +151,7 @@ def _train(
     with phase(TRUST):
         trust = train_trust.fit(model, dataset, apart, settings, batch_size)
     with phase(TEST):
-        test = evaluation.evaluate(model, dataset, "test", batch_size)
+        test = _tested(model, dataset, batch_size, processes)
     for name, fit in ((HEAD, head), (FINE_TUNING, fine)):  # what a killed process did is in the checkpoints alone
         kept["seconds"][name] = max(kept["seconds"][name], fit.preparation_seconds + fit.seconds)
     return Trained(head, recipe, fine, trust, test, None, pending, dict(kept["seconds"]))
@@ -205,6 +207,16 @@ def _fit(
     return head, recipe, fine
 
 
+def _tested(
+    model: keras.Model, dataset: ImageDataset, batch_size: int, processes: training.Processes | None
+) -> evaluation.Report:
+    """What the model says of test images, of which each process looks at its share."""
+    if processes is None:
+        return evaluation.evaluate(model, dataset, "test", batch_size)
+    probabilities = training.predict_in_shares(model, dataset, "test", batch_size, processes)
+    return evaluation.report_from_probabilities(probabilities, dataset.labels("test"), dataset.class_names)
+
+
 def _writes(processes: training.Processes | None) -> bool:
     return processes is None or processes.is_chief
 
@@ -237,7 +249,7 @@ def _answers_of_fold(
         backbone = models.build_backbone(settings.variant, image_size=settings.image_size)
         model = models.add_head(backbone, dataset.num_classes)
         _fit(model, dataset, settings, batch_size, folder / f"fold-{number}", processes)
-        report = evaluation.evaluate(model, dataset, "test", batch_size)
+        report = _tested(model, dataset, batch_size, processes)
         if _writes(processes):
             new = kept.with_suffix(".new.npz")
             np.savez(new, probabilities=report.probabilities, labels=report.labels)

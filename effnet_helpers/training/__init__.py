@@ -3,7 +3,7 @@
 from effnet_helpers.training.batch_norm import ReestimateBatchNorm, reestimate_batch_norm
 from effnet_helpers.training.callbacks import KeepBest, TrainingDivergedError
 from effnet_helpers.training.devices import use_device
-from effnet_helpers.training.features import Features, extract_features
+from effnet_helpers.training.features import Features, extract_features, predict_in_shares
 from effnet_helpers.training.fit import Fit, compile_for_labels, fine_tune, fit_head, warmup_cosine
 from effnet_helpers.training.prefix import plan_prefix
 from effnet_helpers.training.processes import Processes, join_processes

@@ -129,6 +129,13 @@ def extract_features(
     return found
 
 
+def predict_in_shares(
+    network: keras.Model, dataset: data.ImageDataset, split: str, batch_size: int, processes: Processes
+) -> np.ndarray:
+    """Runs a network over a split, of which each process takes its share; all receive float32 `(images, …)`."""
+    return np.concatenate(list(_activations(network, dataset, split, batch_size, {}, processes, "float32")))
+
+
 def check_views(views: int) -> None:
     """Refuses numbers of views that are none."""
     is_number = isinstance(views, int) and not isinstance(views, bool)
@@ -211,8 +218,9 @@ def _activations(
     batch_size: int,
     options: Mapping[str, Any],
     processes: Processes | None,
+    dtype: str = "float16",
 ) -> Iterator[np.ndarray]:
-    """Yields float16 arrays, a batch at a time."""
+    """Yields arrays, a batch at a time."""
     share = data.WHOLE if processes is None else processes.share
     first, last, of = share
     rows, left = max(-(-batch_size * (last - first) // of), min(of - 1, batch_size)), dataset.sizes[split]
@@ -221,12 +229,13 @@ def _activations(
         missing = rows - len(images)
         batch = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else images
         with np.errstate(over="ignore"):
-            values = network.predict_on_batch(batch).astype("float16")
+            values = network.predict_on_batch(batch).astype(dtype)
         values = values[: len(images)] if processes is None else processes.join(values, min(left, batch_size))
         left -= len(values)
         if not np.isfinite(values).all():
+            limit = " below 65,504" if dtype == "float16" else ""
             raise FloatingPointError(
-                f"Activations of {network.name} on the {split} split are not finite numbers below 65,504. "
+                f"Activations of {network.name} on the {split} split are not finite numbers{limit}. "
                 "Check the weights, and that images are in [0, 255]."
             )
         yield values

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
-JOIN_SECONDS = 300.0
+JOIN_SECONDS, HANGING_SECONDS = 300.0, 600.0
 
 
 class LostProcessError(OSError):
@@ -88,8 +88,13 @@ class Processes:
     def watching(self) -> Iterator[None]:
         """Says who is lost, where TensorFlow gives up a step that all take.
 
-        Its processes give each other signs of life, and one without any is given up after 10 seconds.
+        Its processes give each other signs of life, and one without any is given up after 10 seconds. One that lives
+        and does not come is given up after `HANGING_SECONDS`; where a launcher watches, that is left to it.
         """
+        waiting = threading.Timer(HANGING_SECONDS, self._give_up_waiting)
+        waiting.daemon = True
+        if self.count > 1 and machine.PULSE not in os.environ:
+            waiting.start()
         try:
             yield
         except tf.errors.OpError as error:
@@ -102,6 +107,14 @@ class Processes:
                 f"{who or 'another process'} was killed, was stopped or cannot be reached any more; start all of them "
                 "again, with --resume"
             ) from None
+        finally:
+            waiting.cancel()
+
+    def _give_up_waiting(self) -> None:
+        """Ends this process, in whose main thread TensorFlow waits for the others without an end."""
+        addresses = self.strategy.cluster_resolver.cluster_spec().job_tasks("worker")
+        who = " or ".join(f"process {number} ({each})" for number, each in enumerate(addresses) if number != self.rank)
+        _end(f"waited {HANGING_SECONDS:.0f} seconds in a step for {who}; start all of them again, with --resume")
 
     def wait(self) -> None:
         """Waits until all processes are here."""
@@ -191,5 +204,9 @@ def _give_up(addresses: Sequence[str]) -> None:
         except OSError as error:
             missing.append(f"process {number} ({address}: {error})")
     who = ", ".join(missing) or "a process that answers, but does not train"
-    print(f"effnet: waited {JOIN_SECONDS:.0f} seconds for {who}", file=sys.stderr, flush=True)
+    _end(f"waited {JOIN_SECONDS:.0f} seconds for {who}")
+
+
+def _end(sentence: str) -> None:
+    print(f"effnet: {sentence}", file=sys.stderr, flush=True)
     os._exit(1)
