@@ -414,14 +414,16 @@ records.expect(report.accuracy >= head_report.accuracy, "accuracy", report.accur
 # ## Hand it over
 #
 # `models.save` writes a `.keras` file of stock layers, which loads where this package is absent, and a JSON file that
-# says what the numbers mean: class names, image size, how pictures were resized. Loaded again, it must give the same
-# answers. (Where a GPU trained in float16, the file is in float32 all the same, and only the rounding differs.)
+# says what the numbers mean: class names, image size, how pictures were resized, and how often it was right on test
+# images. Loaded again, it must give the same answers. (Where a GPU trained in float16, the file is in float32 all the
+# same, and only the rounding differs.)
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
     path = Path(save_to) if save_to else Path(folder) / "classifier.keras"
     described = {"class_names": images.class_names, "resize_mode": resize_mode, "variant": variant, "bits": images.bits}
-    card = models.save(model, path, **described)
+    tested = {"trained_on": images.provenance.title, "tested": test_report.tally}
+    card = models.save(model, path, **described, **tested)
     reloaded, _ = models.load(path)
     print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB; {card.class_names}")
 answers = [each.predict(pictures[:3], verbose=0) for each in (model, reloaded)]

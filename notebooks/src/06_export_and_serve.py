@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Optional
 
-from effnet_helpers import data, evaluation, export, models, plotting, records, runtime, training
+from effnet_helpers import data, evaluation, export, models, plotting, records, runtime, serving, training
 from effnet_helpers.export import Serve, pixel_scaling, serving_function
 from effnet_helpers.models import float32_copy
 
@@ -376,6 +376,28 @@ picture = images.image("test", 0)
 probabilities = answer(picture[np.newaxis])[0]
 print(f"{name}: {contract['class_names'][probabilities.argmax()]} ({probabilities.max():.2f})")
 print(f"it is:  {images.class_names[labels[0]]}")
+
+# %% [markdown]
+# ## A page to try it on
+#
+# Tables convince who reads tables. Everybody else wants to try it: drag a photograph somewhere, or point a camera. In a
+# terminal, `effnet demo classifier.keras` opens a page for that in your browser (it takes the extra `demo`, which
+# `make` has installed; the parameter `export_to` keeps the file). It answers with bars, with the place in the picture
+# that spoke for the answer, and with whether to trust it, as far as the card says. That page hears this computer only,
+# loads and sends nothing, and deletes what it was shown. Exported files work, too, without the place.
+#
+# This is what it says of the same picture. The place comes from *Grad-CAM*, which notebook 08 takes apart:
+
+# %% tags=["slide"]
+shown = serving.look(serving.open_model(keras_file), images.splits["test"].path(0))
+print(shown)
+titles = ["as the model sees it", f"bright: spoke for {shown.probabilities[0][0]}"]
+plotting.image_grid([shown.picture, shown.spotlight], titles, heading="One answer, and where it came from", widest=2.6)
+
+# %% [markdown]
+# Show the page to somebody who knows the pictures and not the network, and watch which ones they try. And then show it
+# something that is none of the classes: it answers all the same. This card says nothing about trust; a model of
+# `effnet train`, or of notebook 08, brings what it takes to say "this may be none of the classes".
 
 # %%
 is_default = (dataset, variant, image_size, resize_mode, from_block) == ("textile", "Lite0", 256, "pad", "block4a")
