@@ -331,6 +331,20 @@ def train(
         train_classifier(Settings(**given), out, Console(), report, resume)
 
 
+@app.command(context_settings={"allow_interspersed_args": False})
+def launch(
+    script: Annotated[Path, typer.Argument(help="A Python file.", exists=True, dir_okay=False)],
+    arguments: Annotated[list[str] | None, typer.Argument(help="What it is given.")] = None,
+    processes: Annotated[int, typer.Option(min=2, help="How many, in a network of their own.")] = 2,
+) -> None:
+    """Runs a script of yours in several processes that train together: TF_CONFIG tells each one which it is."""
+    import sys
+
+    from effnet_helpers.course.launch import launch as run_together
+
+    raise typer.Exit(run_together([sys.executable, str(script), *(arguments or [])], processes))
+
+
 @app.command("clean-cache")
 def clean_cache() -> None:
     """Deletes the cache of features, activations and decoded images (EFFNET_CACHE, or the user's cache folder)."""

@@ -4,6 +4,7 @@ from effnet_helpers.plotting.basics import descent, functions, pixel_values
 from effnet_helpers.plotting.costs import accuracy_versus_cost, compound_scaling, growth, latency, serving, throughput
 from effnet_helpers.plotting.diagrams import block_diagram
 from effnet_helpers.plotting.images import activation_maps, contact_sheet, image_grid, photos_with_predictions
+from effnet_helpers.plotting.plans import outlook
 from effnet_helpers.plotting.results import (
     accuracy_comparison,
     confusion,

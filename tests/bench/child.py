@@ -22,6 +22,8 @@ from .harness import Settings
 from .lab import FROM_BLOCK, LESSON_05, VARIANT, textile
 
 WARM_UP = 2
+OTHER_BATCHES = (16, 64)  # beside that of lesson 05
+GRADIENT_SHARES = (0.1, 0.3, 1.0)  # of all weights that train, to add up
 
 
 def epoch(folder: str, image_size: int) -> float:
@@ -60,7 +62,7 @@ def step(image_size: int, batch_size: int) -> float:
 def together(out: str, tiny: bool, steps: int) -> float:
     """Fine-tunes as lesson 05 does, with the processes in `TF_CONFIG`; the first one writes what it measured."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    processes, ends = training.join_processes(), []
+    processes, ends, taken = training.join_processes(), [], {}
     images = textile(Settings(tiny=tiny))
     model = models.add_head(models.build_backbone(VARIANT, image_size=images.image_size), images.num_classes)
     models.unfreeze_blocks(model, from_block=FROM_BLOCK)
@@ -70,27 +72,42 @@ def together(out: str, tiny: bool, steps: int) -> float:
         method(self, batch, logs)
         ends.append((batch, time.time()))
 
-    with mock.patch.object(training.KeepBest, "on_train_batch_end", watched):
-        how = {"batch_size": LESSON_05["batch_size"], "learning_rate": LESSON_05["learning_rate"]}
-        fit = training.fine_tune(model, images, steps=steps, validations=2, warmup_steps=0, **how, processes=processes)
-    seconds = [end - start for (_, start), (batch, end) in itertools.pairwise(ends) if batch > 0][WARM_UP:]
-    measured = {"batch_size": how["batch_size"], "start_s": ends[0][1] - psutil.Process().create_time()}
-    measured["ms_per_image"] = 1000 * statistics.median(seconds) / how["batch_size"]
+    chosen = LESSON_05["batch_size"]
+    measured = {"batch_size": chosen, "steps_ms": {}, "reductions_ms": {}}
+    lengths = {chosen: steps} | dict.fromkeys(OTHER_BATCHES, max(6, steps // 3))
+    for batch_size, count in lengths.items():
+        how = {"batch_size": batch_size, "learning_rate": LESSON_05["learning_rate"], "processes": processes}
+        ends.clear()
+        with mock.patch.object(training.KeepBest, "on_train_batch_end", watched):
+            fit = training.fine_tune(model, images, steps=count, validations=2, warmup_steps=0, **how)
+        measured.setdefault("start_s", ends[0][1] - psutil.Process().create_time())
+        seconds = [end - start for (_, start), (batch, end) in itertools.pairwise(ends) if batch > 0][WARM_UP:]
+        taken[batch_size] = statistics.median(seconds)
+        measured["steps_ms"][batch_size] = 1000 * taken[batch_size]
+    measured["ms_per_image"] = 1000 * taken[chosen] / chosen
     prefix, _ = models.split_at_block(model, FROM_BLOCK)
-    features = training.extract_features(prefix, images, ["train"], how["batch_size"], processes=processes)["train"]
+    features = training.extract_features(prefix, images, ["train"], chosen, processes=processes)["train"]
     share = {} if processes is None else {"share": processes.share}
     started = time.perf_counter()
-    batches = sum(1 for _ in features.batches(how["batch_size"], shuffle=True, **share))
+    batches = sum(1 for _ in features.batches(chosen, shuffle=True, **share))
     measured["input_ms"] = 1000 * (time.perf_counter() - started) / batches
-    gradients, reductions = np.zeros(fit.trained_parameters, "float32"), []
-    for _ in range(WARM_UP + 5 if processes else 0):
-        started = time.perf_counter()
-        processes.sum(gradients)
-        reductions.append(1000 * (time.perf_counter() - started))
-    measured["reduce_ms"] = statistics.median(reductions[WARM_UP:]) if reductions else 0.0
+    for part in GRADIENT_SHARES if processes else ():
+        gradients = np.zeros(round(part * fit.trained_parameters), "float32")
+        measured["reductions_ms"][gradients.nbytes] = 1000 * _sum_seconds(processes, gradients)
+    measured["reduce_ms"] = next(reversed(measured["reductions_ms"].values()), 0.0)
     if processes is None or processes.is_chief:
         Path(out).write_text(json.dumps(measured))
     return sum(seconds)
+
+
+def _sum_seconds(processes: training.Processes, gradients: np.ndarray) -> float:
+    """The median seconds in which all processes add up such arrays."""
+    reductions = []
+    for _ in range(WARM_UP + 5):
+        started = time.perf_counter()
+        processes.sum(gradients)
+        reductions.append(time.perf_counter() - started)
+    return statistics.median(reductions[WARM_UP:])
 
 
 TASKS = {"epoch": epoch, "extract": extract_features, "step": step, "together": together}

@@ -10,18 +10,23 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+from effnet_helpers import evaluation
 from effnet_helpers.course.launch import launch
+
+import pandas as pd
 
 from .harness import Line, Measured, Row, Settings, Side, Target, interleaved
 from .lab import own_cache
 
 COUNTS = (1, 2, 4)
+ONE_NUMBER = ("batch_size", "start_s", "ms_per_image", "input_ms", "reduce_ms")
 TWO_GPUS = "two GPUs of one computer: not measured, nobody had them yet"
 
 
-def _trained(count: int, settings: Settings) -> dict[str, float]:
+def _trained(count: int, settings: Settings) -> dict[str, Any]:
     """Trains in so many processes, and returns what `child.together` measured in the first one."""
     tests = str(Path(__file__).parents[1])
     with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +46,7 @@ def _trained(count: int, settings: Settings) -> dict[str, float]:
 
 
 def _run(settings: Settings) -> Iterator[Line]:
-    measured: dict[str, list[dict[str, float]]] = {str(count): [] for count in COUNTS}
+    measured: dict[str, list[dict[str, Any]]] = {str(count): [] for count in COUNTS}
 
     def side(count: int) -> Side:
         def train() -> float:
@@ -53,9 +58,11 @@ def _run(settings: Settings) -> Iterator[Line]:
     with own_cache():
         _trained(1, settings)  # what lies below block4a is computed here, once
         costs: Measured = interleaved({str(count): side(count) for count in COUNTS}, settings.rounds, warm_up=False)
+    folder = settings.folder if settings.tiny else evaluation.MEASURED
+    _table(measured).to_csv(folder / "distributed.csv", index=False)
     cores = len(os.sched_getaffinity(0))
     for count in COUNTS[1:]:
-        parts = {name: statistics.median(each[name] for each in measured[str(count)]) for name in measured["1"][0]}
+        parts = {name: statistics.median(each[name] for each in measured[str(count)]) for name in ONE_NUMBER}
         step = parts["ms_per_image"] * parts["batch_size"]
         detail = (
             f"{1000 / parts['ms_per_image']:.1f} images/s; of a step of {step:.0f} ms, adding up the gradients takes "
@@ -70,9 +77,26 @@ def _run(settings: Settings) -> Iterator[Line]:
         yield costs.compare(what, str(count), "1", target, "ms/image", detail=f"{detail}; {TWO_GPUS}")
 
 
+def _table(measured: dict[str, list[dict[str, Any]]]) -> pd.DataFrame:
+    """A row for each count of processes, each thing measured and each size of it: the median, and its range."""
+    rows = []
+    for count, rounds in measured.items():
+        found = {("step", size): [each["steps_ms"][size] for each in rounds] for size in rounds[0]["steps_ms"]}
+        found |= {
+            ("all-reduce", size): [each["reductions_ms"][size] for each in rounds]
+            for size in rounds[0]["reductions_ms"]
+        }
+        found["input", rounds[0]["batch_size"]] = [each["input_ms"] for each in rounds]
+        found["start", 1] = [1000 * each["start_s"] for each in rounds]
+        for (what, size), costs in found.items():
+            rows.append((int(count), what, int(size), statistics.median(costs), min(costs), max(costs), len(costs)))
+    columns = ["processes", "what", "size", "milliseconds", "least", "most", "rounds"]
+    return pd.DataFrame(rows, columns=columns).round(2)
+
+
 ROW = Row(
     "distributed",
     "fine-tuning by one, two and four processes of one core",
-    lambda settings: 1 + settings.rounds * 3,
+    lambda settings: 1 + settings.rounds * 5,
     _run,
 )

@@ -8,7 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from effnet_helpers import evaluation
+
 import conformal_clip_data
+import pandas as pd
 
 from .harness import Line, Row, Settings, Side, Target, interleaved
 from .lab import in_child
@@ -45,6 +48,9 @@ def _run(settings: Settings) -> Iterator[Line]:
             _write_folder(folder, count)
         sides = {f"{count:,}": side(folder) for count, folder in folders.items()}
         measured = interleaved(sides, settings.rounds, warm_up=False)  # each is a new process
+    rows = [(count, measured.median(f"{count:,}")) for count in counts]
+    table = pd.DataFrame(rows, columns=["images", "peak_mb"]).round(0)
+    table.to_csv((settings.folder if settings.tiny else evaluation.MEASURED) / "memory.csv", index=False)
     least, *more = sides
     for name in more:
         pixels = int(name.replace(",", "")) * IMAGE_SIZE**2 * 3 / 2**20
