@@ -52,6 +52,10 @@ CHANGED = pd.DataFrame(
 )
 BEFORE, AFTER = np.zeros((8, 8)), np.eye(8) * np.arange(8)
 
+PLANS = {
+    "time": ({"one core": [3.0, 0.3, 0.03], "a GPU": [1.0, 0.5, 0.1]}, {"one core": ([1, 2], [3.1, 1.6])}, "s"),
+    "speed": ({"both": [1.0, 10.0, 1000.0]}, {}, ""),
+}
 FIGURES = {
     "photos_with_predictions": (
         lambda: plotting.photos_with_predictions(
@@ -166,6 +170,13 @@ FIGURES = {
         lambda: plotting.growth(GROWTH),
         ["images, 100: 1 s and 500 MB, 200: 2 s and 510 MB", "by variant, Lite0: 1 s and 500 MB, Lite1: 1.5 s"],
     ),
+    "outlook": (
+        lambda: plotting.outlook(PLANS, [1, 10, 1000], "devices", {"waits": (10, 30.0)}),
+        [
+            "time, one core (measured from 1 to 2): 3 at 1, 0.03 at 1,000; time, a GPU (not measured): 1 at 1",
+            "speed, both (not measured): 1 at 1, 1e+03 at 1,000; at 10: waits.",
+        ],
+    ),
     "label_curve": (
         lambda: plotting.label_curve(DRAWS, {"CLIP": (20, 0.975)}, again=(20, 0.88)),
         ["head: 10 labels 0.600, 20 labels 0.850", "CLIP: 0.975 with 20", "measured again: 0.880 with 20"],
@@ -179,6 +190,21 @@ FIGURES = {
         ["over 3 steps: 1e-05 at the first, 0.0003 at its peak in step 2, 0.0002 at the last"],
     ),
 }
+
+
+def test_a_plan_is_drawn_solid_dashed_and_dotted_as_far_as_it_was_measured(monkeypatch):
+    drawn = []
+
+    def look(fig, alt):
+        lines = [line for line in fig.axes[0].lines if len(line.get_xdata()) > 1 and line.get_linestyle() != "None"]
+        drawn.extend((line.get_xdata()[0], line.get_xdata()[-1], line.get_linestyle()) for line in lines)
+        plt.close(fig)
+
+    monkeypatch.setattr(style, "show", look)
+    plotting.outlook({"time": ({"one core": [1, 10, 1000]}, {"one core": ([1, 2], [1, 2])}, "s")}, [1, 10, 1000], "n")
+    assert [(low, high) for low, high, _ in drawn] == [(1, 2), (2, 20), (20, 1000)]
+    assert drawn[0][2] == "-"
+    assert drawn[1][2] != "-"
 
 
 @pytest.fixture
@@ -288,6 +314,8 @@ def test_a_figure_without_alternative_text_is_refused_and_closed(alt):
         (lambda: plotting.accuracy_versus_cost(COSTS[:0]), "families: expected 1 to 6 of them"),
         (lambda: plotting.block_diagram(channels=144), "sizes of the block: .*expanded above channels"),
         (lambda: plotting.growth(GROWTH[:3]), "variant: expected two values or more"),
+        (lambda: plotting.outlook({}, [1], "n"), "panels: expected one or more"),
+        (lambda: plotting.outlook({"a": ({"b": [0.0]}, {}, "s")}, [1], "n"), "line 'b': expected 1 numbers above 0"),
         (lambda: plotting.serving(SERVED.assign(megabytes=0.0)), "rows above 0"),
         (lambda: plotting.robustness(CHANGED[CHANGED["change"] != ""]), "each with images as they are"),
     ],

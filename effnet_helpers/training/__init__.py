@@ -7,13 +7,16 @@ from effnet_helpers.training.features import Features, extract_features, predict
 from effnet_helpers.training.fit import Fit, compile_for_labels, fine_tune, fit_head, warmup_cosine
 from effnet_helpers.training.growth import (
     A100,
+    FEATURE_BYTES,
     Job,
     Rates,
     all_reduce_bytes,
     all_reduce_seconds,
+    feature_seconds,
     fit_features,
     fit_steps,
     plan_growth,
+    rates_for,
     step_parts,
 )
 from effnet_helpers.training.prefix import plan_prefix

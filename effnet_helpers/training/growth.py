@@ -7,11 +7,12 @@ loop: gradients of all weights that train are added up in every step, input is r
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from effnet_helpers import records
+from effnet_helpers import models, records
 
 import numpy as np
 import pandas as pd
@@ -185,20 +186,39 @@ def plan_growth(rates: Rates, job: Job, images: Iterable[int], devices: Iterable
     return pd.DataFrame(rows)
 
 
-def fit_features(table: pd.DataFrame, multiply_adds: Iterable[float]) -> Rates:
+def fit_features(table: pd.DataFrame) -> Rates:
     """Finds the rates behind measured times of feature extraction: start, each image, each multiplication.
 
     Args:
-        table: As `evaluation.measured("growth")`: `images` and `seconds`, three rows or more.
-        multiply_adds: For an image of each row, as `models.count_multiply_adds` counts them.
+        table: As `evaluation.measured("growth")`: `images`, `image_size`, `variant` and `seconds`, three rows or more.
 
     Returns:
-        Rates whose `forward` is for one thousand million of them, and `train` unknown.
+        Rates whose `forward` is for one thousand million multiplications with addition, and `train` unknown.
     """
-    seconds, images = table["seconds"].to_numpy(), table["images"].to_numpy()
-    columns = [np.ones(len(table)), images, images * np.asarray(list(multiply_adds)) / 1e9]
-    start, read, forward = _least_squares(columns, seconds)
+    images = table["images"].to_numpy()
+    columns = [np.ones(len(table)), images, images * _multiply_adds(table) / 1e9]
+    start, read, forward = _least_squares(columns, table["seconds"])
     return Rates("measured", read=read, forward=forward, train=float("nan"), start=start, reads_ahead=False)
+
+
+def feature_seconds(rates: Rates, table: pd.DataFrame) -> np.ndarray:
+    """How long features take by rates of `fit_features`, for each row of such a table."""
+    return rates.start + table["images"].to_numpy() * (rates.read + rates.forward * _multiply_adds(table) / 1e9)
+
+
+def rates_for(rates: Rates, variant: str, image_size: int) -> Rates:
+    """Rates of `fit_features` for one variant and size: `forward` is then for an image."""
+    each = _multiply_adds(pd.DataFrame({"variant": [variant], "image_size": [image_size]}))[0]
+    return replace(rates, forward=rates.forward * each / 1e9)
+
+
+def _multiply_adds(table: pd.DataFrame) -> np.ndarray:
+    return np.array([_count(row.variant, row.image_size) for row in table.itertuples()], float)
+
+
+@functools.cache
+def _count(variant: str, image_size: int) -> int:
+    return models.count_multiply_adds(models.build_backbone(variant, weights=None, image_size=image_size))
 
 
 def fit_steps(table: pd.DataFrame, features: Rates | None = None) -> Rates:
