@@ -47,9 +47,9 @@ def outputs_of(path):
 
 
 def test_lessons_run_with_other_parameters_from_another_directory(effnet):
-    effnet("run", "01", "02", "06", "A", "B", "--profile", "smoke", run_name="smoke")
+    effnet("run", "01", "02", "06", "09", "A", "B", "--profile", "smoke", run_name="smoke")
     metrics = json.loads((effnet.runs / "smoke" / "metrics.json").read_text())
-    assert [notebook[:2] for notebook in metrics] == ["01", "02", "06", "A_", "B_"]
+    assert [notebook[:2] for notebook in metrics] == ["01", "02", "06", "09", "A_", "B_"]
     for path in (effnet.runs / "smoke").glob("*.ipynb"):
         assert outputs_of(path)[1] == "", path.name
 

@@ -442,17 +442,16 @@ on_disk = {"pictures": 1e9 * here["pictures_gb"], "features": 1e9 * here["featur
 panels = {
     "time for features": (both, {"two cores": (times["images"], times["seconds"])}, "s"),
     "memory": ({"list of files": in_memory}, {"list of files": (memory["images"], 2**20 * memory["peak_mb"])}, "B"),
-    "on disk": (on_disk, {"features": ([kept.values.shape[0]], [kept.values.shape[0] * 2560])}, "B"),
+    "on disk": (on_disk, {}, "B"),
 }
 plotting.outlook(panels, counts, "images")
 
 # %% [markdown]
 # Solid is what was measured, dashed a little beyond it, and dotted is arithmetic: nobody here has run it. Plans get no
-# better than the share by which they are off, so do not read a second digit. (Pictures of
-# 110 kB are an assumption, about ImageNet's mean: 138 GB for 1.28 million,
-# [Russakovsky et al. 2015](https://arxiv.org/abs/1409.0575).) Read the figure from its right edge. Features of a
-# thousand million images still fit on one disk. The *list* of them does not fit into the memory of a usual computer:
-# that is where this package would have to change first. And two cores would need months.
+# better than the share by which they are off, so do not read a second digit. (On disk there is only multiplication, and
+# the size of a picture is assumed.) Read the figure from its right edge. Features of a thousand million images still
+# fit on one disk. The *list* of them does not fit into the memory of a usual computer: that is where this package would
+# have to change first. And two cores would need months.
 #
 # ## Where the next bottleneck lies
 #
