@@ -101,27 +101,31 @@ def _first_apart() -> int:
 
 EXERCISES = {
     "04.1": Exercise(
-        right=lambda answer: close(answer[0], 0.595, 0.605) and close(answer[1], 1.09, 1.11),
-        why="an accuracy of 0.60 here would be no achievement, and a loss above log 3 is worse than guessing.",
-        hint="Which answer is right most often? And the loss of an image is minus the logarithm of the probability "
-        "that was given to the right class.",
+        right=lambda answer: close(answer[0], 0.595, 0.605) and close(answer[1], 0.935, 0.95),
+        why="neither 0.60 right nor a loss of 0.94 would be an achievement here. Log K is the limit for classes of one "
+        "size; where some are rare, a network has to get below what their shares cost.",
+        hint="Which answer is right most often? And give each class the probability with which it occurs: the loss is "
+        "minus the logarithm of what the right class got, on average over the pictures.",
         mistakes={
             "percent": Mistake(lambda answer: close(answer[0], 59, 61), "As a share between 0 and 1, please."),
             "accuracy_of_guessing": Mistake(
                 lambda answer: close(answer[0], 0.32, 0.34),
                 "That is what guessing gets. Always giving the answer that is most often right gets more.",
             ),
+            "evenly": Mistake(
+                lambda answer: close(answer[1], 1.09, 1.11),
+                "That is a third each. Give more to the class that occurs more: surprise there is paid most often.",
+            ),
             "other_logarithm": Mistake(
-                lambda answer: close(answer[1], 0.47, 0.48) or close(answer[1], 1.58, 1.59),
+                lambda answer: close(answer[1], 0.405, 0.415) or close(answer[1], 1.35, 1.37),
                 "The loss takes the natural logarithm, which is np.log, neither log10 nor log2.",
             ),
-            "loss_as_share": Mistake(
-                lambda answer: close(answer[1], 0.3, 0.7),
-                "The loss is no share of images. It is minus the logarithm "
-                "of the probability given to the right class, which is one third here.",
+            "one_class_only": Mistake(
+                lambda answer: close(answer[1], 0.5, 0.52),
+                "That is what a nominal picture costs. The others cost more, and count by their shares.",
             ),
         },
-        form="two numbers: (best_without_looking, loss_of_guessing)",
+        form="two numbers: (best_accuracy, best_loss)",
     ),
     "04.2": Exercise(
         right=_is(HEAD),

@@ -95,26 +95,6 @@ EXERCISES = {
         },
     ),
     "05.3": Exercise(
-        right=lambda answer: set(answer) == {"rust or no rust", "37 pets"},
-        why="0.71 is more than log 2 and 3.70 more than log 37, while 4.61 among 120 classes is still below log 120",
-        hint="compare each loss with the natural logarithm of its own number of classes, `math.log`",
-        form="a list of names",
-        mistakes={
-            "one_limit_for_all": Mistake(
-                lambda answer: len(set(answer)) == 4 and "rust or no rust" not in answer,
-                "a single limit will not do: with more classes, guessing has a higher loss",
-            ),
-            "other_logarithm": Mistake(
-                lambda answer: len(set(answer)) in (0, 5),
-                "all of them, or none, comes of the wrong logarithm. Keras' loss takes the natural one, `math.log`",
-            ),
-            "the_other_way_round": Mistake(
-                lambda answer: set(answer) == {"three weaves", "eleven kinds of pollen", "120 breeds of dog"},
-                "these are better than guessing. The alarm rings for a loss *above* log K",
-            ),
-        },
-    ),
-    "05.4": Exercise(
         right=lambda answer: _opened(answer) == (False, True) and not _rings(answer),
         why="the statistics that came with the weights still fit them, and no step was large enough to destroy them",
         hint="ask of each line of the careless training what the lesson says about it: what is opened, and how fast",
@@ -134,7 +114,7 @@ EXERCISES = {
             ),
         },
     ),
-    "05.5": Exercise(
+    "05.4": Exercise(
         right=lambda answer: close(answer, 44, 44),
         why="0.9 to the power of 44 is the first below 0.01; the lesson validates every dozen steps, much sooner",
         hint="after n steps 0.9 to the power of n is left of what was there before",
@@ -152,7 +132,7 @@ EXERCISES = {
             ),
         },
     ),
-    "05.6": Exercise(
+    "05.5": Exercise(
         right=lambda answer: set(answer) == _shown(),
         why="only there does the whole interval lie on one side of zero. The others may matter; these runs cannot tell",
         hint="does the interval from `low` to `high` contain zero? Then the runs are compatible with no difference",

@@ -17,22 +17,6 @@ def _pools_like(pooled: Callable, formula: Callable[[np.ndarray, float], np.ndar
     )
 
 
-def _shared(shared: Callable, case: str) -> int:
-    """What the learner's function counts on a small set of pictures, of which 0 and 1 are as bright as each other."""
-    first, *others = np.random.default_rng(3).integers(0, 256, (4, 4, 4, 3))
-    pictures = [first, first[::-1].copy(), *others]
-    train, test = {
-        "other names": ({"a": 0, "b": 2}, {"c": 0, "d": 3}),
-        "one name": ({"a": 0, "b": 2}, {"a": 3, "c": 4}),
-        "twice in test": ({"a": 0, "b": 2}, {"c": 0, "d": 0, "e": 3}),
-        "twice in training": ({"a": 0, "b": 0}, {"c": 0, "d": 3}),
-        "as bright": ({"a": 0}, {"b": 1, "c": 3}),
-    }[case]
-    return shared(*({name: pictures[which].copy() for name, which in side.items()} for side in (train, test)))
-
-
-COUNTS = {"other names": 1, "one name": 0, "twice in test": 2, "twice in training": 1, "as bright": 0}
-
 DRAWS = {  # accuracies of the draws by number of labels, and what is enough for 0.9
     "steady": ({10: [0.7, 0.8], 20: [0.9, 0.95], 40: [0.96, 0.97]}, 20),
     "scattered": ({10: [0.7, 0.8], 20: [0.85, 0.99], 40: [0.92, 0.97]}, 40),
@@ -118,30 +102,6 @@ EXERCISES = {
         },
     ),
     "07.3": Exercise(
-        right=lambda answer: all(_shared(answer, case) == count for case, count in COUNTS.items()),
-        why="a name says nothing about what is in a file; its content does",
-        hint="an array's `tobytes()` can be put into a set; then ask of each test image whether it is in there",
-        form="a function of two dictionaries that returns a whole number",
-        mistakes={
-            "by_name": Mistake(
-                lambda answer: _shared(answer, "one name") == 1,
-                "it compares names. Two files may share a picture, not it",
-            ),
-            "by_a_summary": Mistake(
-                lambda answer: _shared(answer, "as bright") == 1,
-                "two different pictures may be equally bright: all pixels have to be the same",
-            ),
-            "contents_once": Mistake(
-                lambda answer: _shared(answer, "twice in test") == 1,
-                "two test images are copies of one training image, and both are asked for: count images, not contents",
-            ),
-            "pairs": Mistake(
-                lambda answer: _shared(answer, "twice in training") == 2,
-                "a test image that is in training twice is still one test image: count images, not pairs",
-            ),
-        },
-    ),
-    "07.4": Exercise(
         right=lambda answer: all(_enough(answer, case) == wanted for case, (_, wanted) in DRAWS.items()),
         why="who draws once gets one of these draws, and nobody says which",
         hint="find the largest number of labels with which a draw failed: all numbers above it are enough",
@@ -161,7 +121,7 @@ EXERCISES = {
             ),
         },
     ),
-    "07.5": Exercise(
+    "07.4": Exercise(
         right=_is_white,
         why="turned to the directions in which they vary, and divided by how much, all directions count alike",
         hint="`centred @ directions` turns; then divide each column by the square root of its variance",
@@ -185,7 +145,7 @@ EXERCISES = {
             ),
         },
     ),
-    "07.6": Exercise(
+    "07.5": Exercise(
         right=lambda answer: _only(answer, "AD"),
         why="neither of them let a scored image decide anything: one chose on other images, one by the training loss",
         hint="ask of each what would have been reported had the test images been others",

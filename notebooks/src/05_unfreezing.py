@@ -186,11 +186,7 @@ print(training.plan_prefix(model, images, passes=steps / math.ceil(images.sizes[
 # %% tags=["shows:effnet_helpers.training.warmup_cosine"]
 def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optimizers.schedules.LearningRateSchedule:
     if not 0 <= warmup_steps < steps:
-        raise ValueError(
-            f"Warm-up must be shorter than training. Received: {warmup_steps} of {steps} steps for warm-up"
-        )
-    if warmup_steps == 0:
-        return keras.optimizers.schedules.CosineDecay(peak, steps)
+        raise ValueError(f"Warm-up must be shorter than training. Received: {warmup_steps} of {steps} steps")
     return keras.optimizers.schedules.CosineDecay(
         0.0, steps - warmup_steps, warmup_target=peak, warmup_steps=warmup_steps
     )

@@ -28,43 +28,49 @@ print(images.sizes)
 # ## 04.1 · What no learning scores
 #
 # *Predict first, then run.* In a validation split are 300 nominal pictures, 120 with a shift and 80 with a flaw; the
-# training split has the same proportions. Write two numbers:
+# training split has the same proportions. Somebody answers without looking, the same to every picture. Write two
+# numbers:
 #
-# - `best_without_looking`: the accuracy, between 0 and 1, of always giving the same answer, the best one;
-# - `loss_of_guessing`: the loss, as Keras computes it, of giving each of the three classes the same probability. (To
-#   two places; `np.log` may help.)
+# - `best_accuracy`: the highest accuracy, between 0 and 1, that one answer for all can have;
+# - `best_loss`: the lowest loss, as Keras computes it, that the same three probabilities for all can have. A third each
+#   costs log 3. Can other probabilities do better, where some classes are rare? (To two places; `np.log` may help.)
 
 # %%
-best_without_looking = ...
-loss_of_guessing = ...
+best_accuracy = ...
+best_loss = ...
 ### BEGIN SOLUTION
-best_without_looking = 300 / 500
-loss_of_guessing = np.log(3)
+shares = np.array([300, 120, 80]) / 500
+best_accuracy = shares.max()
+best_loss = -np.sum(shares * np.log(shares))
 ### END SOLUTION
 
 # %% tags=["wrong", "accuracy_of_guessing"]
-best_without_looking, loss_of_guessing = 1 / 3, np.log(3)
+best_accuracy, best_loss = 1 / 3, 0.94
+
+# %% tags=["wrong", "evenly"]
+best_accuracy, best_loss = 300 / 500, np.log(3)
 
 # %% tags=["wrong", "other_logarithm"]
-best_without_looking, loss_of_guessing = 300 / 500, np.log10(3)
+best_accuracy, best_loss = 300 / 500, -np.sum(np.array([0.6, 0.24, 0.16]) * np.log10([0.6, 0.24, 0.16]))
 
-# %% tags=["wrong", "loss_as_share"]
-best_without_looking, loss_of_guessing = 300 / 500, 2 / 3
+# %% tags=["wrong", "one_class_only"]
+best_accuracy, best_loss = 300 / 500, -np.log(0.6)
 
 # %% tags=["wrong", "percent"]
-best_without_looking, loss_of_guessing = 60, np.log(3)
+best_accuracy, best_loss = 60, 0.94
 
 # %%
-exercises.check("04.1", (best_without_looking, loss_of_guessing))
+exercises.check("04.1", (best_accuracy, best_loss))
 
 # %% [markdown]
 # Now let NumPy count and Keras compute:
 
 # %%
 truth = np.repeat([0, 1, 2], [300, 120, 80])
-evenly = np.full((len(truth), 3), 1 / 3)
 print(f"accuracy of always the same answer: {', '.join(f'{np.mean(truth == answer):.2f}' for answer in (0, 1, 2))}")
-print(f"loss of guessing: {np.mean(keras.losses.sparse_categorical_crossentropy(truth, evenly)):.2f}")
+for name, given in {"evenly": [1 / 3, 1 / 3, 1 / 3], "as the classes occur": [0.6, 0.24, 0.16]}.items():
+    loss = np.mean(keras.losses.sparse_categorical_crossentropy(truth, np.tile(given, (len(truth), 1))))
+    print(f"loss of the same probabilities for all, {name}: {loss:.2f}")
 
 # %% [markdown]
 # ## 04.2 · How many numbers train?

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises 07 · Few labels
 #
-# Six exercises on small flaws, scores by region, and on what a hundred labels allow you to say: about 30 minutes. They
+# Five exercises on small flaws, scores by region, and on what a hundred labels allow you to say: about 25 minutes. They
 # practise what [lesson 07](../07_few_labels.ipynb) teaches, with small arrays and measured tables, so that every cell
 # takes a moment.
 #
@@ -101,58 +101,7 @@ for sharpness in (0.01, 0.5, 2.0, 20.0):
     print(f"sharpness {sharpness}: {pooled(four, sharpness)}")
 
 # %% [markdown]
-# ## 07.3 · Nothing in common, it says
-#
-# *Find the bug.* Somebody draws training and test images and asks whether they share anything. Each side is a
-# dictionary from names to pictures:
-
-# %%
-pictures = random.integers(0, 256, (5, 8, 8, 3))
-train = {"roll1_01.png": pictures[0], "roll1_02.png": pictures[1], "roll2_01.png": pictures[2]}
-test = {"copy.png": pictures[1], "roll3_01.png": pictures[3], "roll3_02.png": pictures[4]}
-print(f"shared: {len(set(train) & set(test))}")
-
-# %% [markdown]
-# Yet one of the test images is in training, too. Write `shared`, which returns how many of the *test* images have
-# exactly the same pixels as some training image, whatever their names. If the test side holds two copies of one
-# training image, both count. `check` takes the function itself, and tries it on small sets of its own.
-
-
-# %%
-def shared(train, test):
-    """Returns how many of the test images have the same content as some training image."""
-    ### BEGIN SOLUTION
-    known = {picture.tobytes() for picture in train.values()}
-    return sum(picture.tobytes() in known for picture in test.values())
-    ### END SOLUTION
-
-
-# %% tags=["wrong", "by_name"]
-def shared(train, test):
-    return len(set(train) & set(test))
-
-
-# %% tags=["wrong", "contents_once"]
-def shared(train, test):
-    return len({each.tobytes() for each in train.values()} & {each.tobytes() for each in test.values()})
-
-
-# %% tags=["wrong", "by_a_summary"]
-def shared(train, test):
-    known = {picture.mean() for picture in train.values()}
-    return sum(picture.mean() in known for picture in test.values())
-
-
-# %% tags=["wrong", "pairs"]
-def shared(train, test):
-    return sum(np.array_equal(one, other) for one in train.values() for other in test.values())
-
-
-# %%
-exercises.check("07.3", shared)
-
-# %% [markdown]
-# ## 07.4 · How many labels are enough?
+# ## 07.3 · How many labels are enough?
 #
 # *Write.* Somebody will draw labels *once*, and wants an accuracy of at least `target` from that draw. What is measured
 # are a few draws for each number of labels. Call a number of labels enough if *every* draw with that many, and every
@@ -191,7 +140,7 @@ def enough(table, target):
 
 
 # %%
-exercises.check("07.4", enough)
+exercises.check("07.3", enough)
 
 # %% [markdown]
 # And the measured draws of the lesson, at 95 %? (The lesson says of these draws that they mixed all splits. To compare
@@ -209,7 +158,7 @@ for method, rows in measured.groupby("method"):
 # content, and wrong.
 
 # %% [markdown]
-# ## 07.5 · Whitening by hand
+# ## 07.4 · Whitening by hand
 #
 # *Complete.* `whiten` takes features (regions, channels). Its first lines find the directions in which they vary, one
 # in each column of `directions`, and the variance along each. Complete it: it returns an array of the same shape whose
@@ -256,7 +205,7 @@ def whiten(features):
 
 
 # %%
-exercises.check("07.5", whiten)
+exercises.check("07.4", whiten)
 
 # %% [markdown]
 # What is it good for? A thousand regions (made up) whose two features rise and fall together, as brightness makes them,
@@ -273,7 +222,7 @@ for name, features in {"as they are": with_flaw - with_flaw.mean(axis=0), "white
     print(f"{name}: {np.sum(far > far[-1])} of 1,000")
 
 # %% [markdown]
-# ## 07.6 · Which accuracies can you believe?
+# ## 07.5 · Which accuracies can you believe?
 #
 # *Judge a claim.* Four people report the accuracy of their head on the test images of a draw:
 #
@@ -302,7 +251,7 @@ honest = ["A", "C", "D"]
 honest = ["A"]
 
 # %%
-exercises.check("07.6", honest)
+exercises.check("07.5", honest)
 
 # %% [markdown] tags=["quiz"]
 # **Quiz 07.1** Earlier features, averaged over the image, did no better than the last layer's. What was missing?
