@@ -13,17 +13,16 @@ import pandas as pd
 FOLDS = 5
 
 
-def suspect_labels(path: str | os.PathLike, findings: data.Audit, variant: str = "Lite0") -> tuple[data.Audit, str]:
+def suspect_labels(path: str | os.PathLike, findings: data.Audit) -> tuple[data.Audit, str]:
     """Lists suspected labels of a collection; it changes nothing.
 
-    Planted faults (one label in twenty, three draws) were found as follows on frozen Lite0 features: where a head is
-    right on 94 % of pictures that it has not seen, 76 % of them, and 81 % of the suspects were such; where it is right
-    on 83 %, 79 % and 29 %; where it is right on 72 %, 80 % and 14 %.
+    Planted faults (one label in twenty, three draws) were found as follows on frozen Lite0 features at 224 pixels, as
+    here: where a head is right on 94 % of pictures that it has not seen, 76 % of them, and 81 % of the suspects were
+    such; where it is right on 83 %, 79 % and 29 %; where it is right on 72 %, 80 % and 14 %.
 
     Args:
         path: What was audited.
         findings: Of the audit.
-        variant: Whose features, with its ImageNet weights, at 224 pixels.
 
     Returns:
         The audit with its suspects, and what to know of them, in a sentence.
@@ -34,7 +33,7 @@ def suspect_labels(path: str | os.PathLike, findings: data.Audit, variant: str =
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", data.LeftOutWarning)  # the audit has said it
         dataset = data.load(data.spec_of_path(path), image_size=224)
-    model = models.add_head(models.build_backbone(variant, image_size=224), dataset.num_classes)
+    model = models.add_head(models.build_backbone("Lite0", image_size=224), dataset.num_classes)
     found = training.extract_features(models.split_after(model, "head_pool")[0], dataset, tuple(dataset.sizes))
     names = [name for split in found for name in dataset.splits[split].names]
     groups = [group for split in found for group in dataset.splits[split].groups]

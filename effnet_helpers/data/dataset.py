@@ -165,16 +165,13 @@ class ImageDataset:
         ):
             csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("path", "label", "split"), *rows])
 
-    def class_weights(self, split: str = "train") -> dict[int, float]:
-        """Weighs each class by how rare it is, so that all classes together weigh the same.
-
-        Args:
-            split: The split to count.
+    def class_weights(self) -> dict[int, float]:
+        """Weighs each class by how rare it is among the training images, so that all together weigh the same.
 
         Returns:
             Label to `n / (classes * n of the class)`, as scikit-learn's "balanced" has it; for `fit(class_weight=…)`.
         """
-        labels = self._files(split).labels
+        labels = self._files("train").labels
         present = np.unique(labels)
         weights = compute_class_weight("balanced", classes=present, y=labels)
         return dict(zip(present.tolist(), weights.tolist(), strict=True))

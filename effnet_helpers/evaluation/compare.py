@@ -16,9 +16,7 @@ from scipy.stats import binomtest, norm, t
 IN_COMMON = ("stage", "set", "image_size", "split", "seed")
 
 
-def paired_differences(
-    table: pd.DataFrame, candidates: Sequence[str], base: str = "base", column: str = "test"
-) -> pd.DataFrame:
+def paired_differences(table: pd.DataFrame, candidates: Sequence[str], base: str = "base") -> pd.DataFrame:
     """Compares candidates with a base, run by run: same pictures, same split, same seed.
 
     Pairs take out what both runs share, such as an easy split, so a small difference shows in fewer runs than it would
@@ -27,11 +25,10 @@ def paired_differences(
     common, so for sets that are not among them it is too narrow.
 
     Args:
-        table: A row for each run, columns candidate, set, what `column` names, and any of stage, image_size, split and
-            seed, such as `evaluation.measured("recipes")`.
+        table: A row for each run, columns candidate, set, test (accuracy in [0, 1]), and any of stage, image_size,
+            split and seed, such as `evaluation.measured("recipes")`.
         candidates: Which ones to compare; those without a pair are left out.
         base: What they are compared with.
-        column: Which figure, a share in [0, 1].
 
     Returns:
         A row for each candidate and set, and one for all sets together (its set is "all"): candidate, set, runs, points
@@ -43,9 +40,8 @@ def paired_differences(
         [['a', 1, 10.0], ['b', 1, 0.0], ['all', 2, 5.0]]
     """
     keys = [key for key in IN_COMMON if key in table]
-    scores = table.assign(**{column: pd.to_numeric(table[column])}).pivot_table(
-        index=keys, columns="candidate", values=column
-    )
+    numbers = table.assign(test=pd.to_numeric(table["test"]))
+    scores = numbers.pivot_table(index=keys, columns="candidate", values="test")
     rows = []
     for candidate in candidates:
         if not {candidate, base} <= set(scores.columns):

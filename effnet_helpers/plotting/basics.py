@@ -53,13 +53,12 @@ def pixel_values(picture: np.ndarray, place: tuple[int, int], side: int = 8) -> 
 
 
 @styled
-def functions(curves: Mapping[str, Sequence[float]], x: Sequence[float], x_label: str = "what goes in") -> None:
+def functions(curves: Mapping[str, Sequence[float]], x: Sequence[float]) -> None:
     """Draws one or more functions of one number, each named at the end of its line.
 
     Args:
         curves: For each function's name its values, one for each of `x`.
         x: Where the functions were computed, in rising order.
-        x_label: What stands below.
 
     Raises:
         ValueError: If there is no function, more than there are line styles, or one with another number of values.
@@ -75,11 +74,11 @@ def functions(curves: Mapping[str, Sequence[float]], x: Sequence[float], x_label
         ax.plot(x, values, markevery=(number * every // len(curves), every), label=name, **look)
     for zero in (ax.axhline, ax.axvline):
         zero(0, color=GREY, lw=0.8, zorder=0)
-    ax.set(xlabel=x_label, ylabel="what comes out")
+    ax.set(xlabel="what goes in", ylabel="what comes out")
     ax.grid(alpha=0.3)
     fig.legend(loc="outside right center", handlelength=3)
     ends = "; ".join(f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, values in curves.items())
-    style.show(fig, f"Functions of {x_label} from {x[0]:.3g} to {x[-1]:.3g}: {ends}.")
+    style.show(fig, f"Functions of what goes in from {x[0]:.3g} to {x[-1]:.3g}: {ends}.")
 
 
 @styled

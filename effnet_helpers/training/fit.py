@@ -8,7 +8,7 @@ from pathlib import Path
 
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.models import freeze_backbone, split_after, split_at_block, trainable_table
-from effnet_helpers.records import expect
+from effnet_helpers.records import check, expect
 from effnet_helpers.runtime import keras
 from effnet_helpers.training.batch_norm import ReestimateBatchNorm
 from effnet_helpers.training.callbacks import KeepBest, TrainingDivergedError
@@ -55,11 +55,9 @@ class Fit:
         parts = " to ".join(dict.fromkeys((self.trained[0], self.trained[-1])))
         prepared = "found in the cache" if self.reused else f"{self.preparation_seconds:.1f} s to prepare"
         epochs = len(self.history["loss"])
-        kept = (
-            f"best of {epochs} validations: number {self.best_epoch}"
-            if self.best_epoch
-            else (f"none of {epochs} validations was better than the weights it started with, which are kept")
-        )
+        kept = f"best of {epochs} validations: number {self.best_epoch}"
+        if not self.best_epoch:
+            kept = f"none of {epochs} validations was better than the weights it started with, which are kept"
         return (
             f"{self.trained_parameters:,} parameters ({parts}) trained for {self.steps} steps ({self.passes:.1f} "
             f"passes) in {self.seconds:.1f} s ({prepared}); {kept}; validation accuracy {self.val_accuracy:.3f}"
@@ -187,11 +185,7 @@ def fine_tune(
     _check_batch_size(model, batch_size)
     steps_per_pass = math.ceil(dataset.sizes["train"] / batch_size)
     steps = steps_for(dataset.sizes["train"], batch_size) if steps is None else steps
-    expect(isinstance(steps, int) and steps >= 1, "steps", steps, "a whole number from 1 up, or None")
-    expect(isinstance(validations, int) and validations >= 1, "validations", validations, "a whole number from 1 up")
-    expect(
-        isinstance(warmup_steps, int) and warmup_steps >= 0, "warmup_steps", warmup_steps, "a whole number from 0 up"
-    )
+    check(steps=(steps, 1, None), validations=(validations, 1, None), warmup_steps=(warmup_steps, 0, None))
     steps_per_epoch = math.ceil(steps / validations)
     epochs = math.ceil(steps / steps_per_epoch)
     steps = epochs * steps_per_epoch  # whole stretches between validations
@@ -256,11 +250,7 @@ def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optim
         [0.0, 0.0005, 0.001, 0.0]
     """
     if not 0 <= warmup_steps < steps:
-        raise ValueError(
-            f"Warm-up must be shorter than training. Received: {warmup_steps} of {steps} steps for warm-up"
-        )
-    if warmup_steps == 0:
-        return keras.optimizers.schedules.CosineDecay(peak, steps)
+        raise ValueError(f"Warm-up must be shorter than training. Received: {warmup_steps} of {steps} steps")
     return keras.optimizers.schedules.CosineDecay(
         0.0, steps - warmup_steps, warmup_target=peak, warmup_steps=warmup_steps
     )
@@ -286,38 +276,21 @@ def _fit_part(
     try:
         checkpoint.restore(part, keeper)
         if not checkpoint.finished:
-            trainer.fit(
-                served.train.repeat(),
-                validation_data=served.val,
-                class_weight=served.class_weight,
-                epochs=epochs,
-                initial_epoch=checkpoint.epoch,
-                steps_per_epoch=steps_per_epoch,
-                callbacks=callbacks,
-                verbose=verbose,
-            )
-    except TrainingDivergedError:
-        raise
-    except BaseException:
-        checkpoint.undo()
+            how = {"epochs": epochs, "initial_epoch": checkpoint.epoch, "steps_per_epoch": steps_per_epoch}
+            how |= {"class_weight": served.class_weight, "callbacks": callbacks, "verbose": verbose}
+            trainer.fit(served.train.repeat(), validation_data=served.val, **how)
+    except BaseException as error:
+        if not isinstance(error, TrainingDivergedError):
+            checkpoint.undo()
         raise
     seconds, history = time.perf_counter() - started, keeper.history
     if part is not model:
         compile_for_labels(model, keras.optimizers.Adam())
     table = trainable_table(model)
-    trained, steps = tuple(table.index[table["trains"]]), len(history["loss"]) * steps_per_epoch
-    return Fit(
-        history,
-        keeper.best_epoch,
-        keeper.best_accuracy,
-        steps,
-        steps / steps_per_pass,
-        seconds,
-        served.seconds,
-        served.reused,
-        trained,
-        int(table["trainable"].sum()),
-    )
+    steps = len(history["loss"]) * steps_per_epoch
+    trained = tuple(table.index[table["trains"]]), int(table["trainable"].sum())
+    took = steps, steps / steps_per_pass, seconds, served.seconds, served.reused
+    return Fit(history, keeper.best_epoch, keeper.best_accuracy, *took, *trained)
 
 
 def compile_for_labels(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
