@@ -6,11 +6,15 @@ import http.client
 import json
 import os
 import re
+import socket
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 from effnet_helpers import data, evaluation, export, models, serving
 from effnet_helpers.course import ROOT
@@ -30,6 +34,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:'future.no_silent_downcasting' is deprecated", "ignore:The copy keyword is deprecated"
 )
 CAMERA = "[...document.querySelectorAll('button')].find(each => /access webcam/i.test(each.innerText))"
+NAMES = ("a.png", "grün und blau.png", "ü%.png")
 CLASSES = ("cats", "dogs", "<b>birds</b>")
 GOLDEN = ROOT / "tests" / "golden" / "0.1.0"
 TRUST = models.Trust(
@@ -100,8 +105,13 @@ def test_a_model_says_what_it_is_and_how_often_it_was_right():
     known, tested = opened().about
     low, high = evaluation.accuracy_interval(90, 100)
     assert "“Pets” tells 3 classes apart: cats, dogs, <b>birds</b>." in known
-    assert f"Of 100 test pictures, which it had not learned from, 90 were right: 90% (95% interval {low:.0%}" in tested
-    assert f"to {high:.0%})" in tested
+    expected = (
+        f"It was right about 90 of 100 test pictures, from which it had not learned: 90%, .* {low:.0%} to {high:.0%}"
+    )
+    assert re.match(expected, tested)
+    more = {"format": "litert", "precision": "int8", "input": {}, "output": {}, "parity": {}}
+    exported = export.Contract(**dataclasses.asdict(CARD), **more)
+    assert ", before it was exported as int8: 90%" in opened(card=exported).about[1]
     silent = ModelCard(tuple(f"c{number}" for number in range(15)), 32, "crop", "Lite0", "none")
     assert opened(card=silent).about[0].endswith("c11 … and 3 more.")
     assert "Nobody" in opened(card=silent).about[1]
@@ -332,15 +342,34 @@ def test_a_model_that_cannot_be_opened_is_refused_in_a_sentence(tmp_path):
 # the server
 
 
+class Counting:
+    """A classifier that takes its time, and notes how many pictures it looks at at once."""
+
+    def __init__(self, predict):
+        self.predict, self.now, self.most = predict, 0, 0
+
+    def __call__(self, pixels):
+        self.now += 1
+        self.most = max(self.most, self.now)
+        time.sleep(0.2)
+        self.now -= 1
+        return self.predict(pixels)
+
+
 @pytest.fixture(scope="module")
 def served():
+    """The page, its model, and the hosts that anything in this process asked for meanwhile."""
     pytest.importorskip("gradio", reason="the extra demo is not installed")
+    hosts, resolve, connect = set(), socket.getaddrinfo, socket.socket.connect
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", lambda host, *more, **how: hosts.add(host) or resolve(host, *more, **how))
+        patch.setattr(socket.socket, "connect", lambda self, to: hosts.add(to[0]) or connect(self, to))
         patch.setenv("GRADIO_ALLOWED_PATHS", "/")  # settings of another project of the user's
         patch.setenv("GRADIO_SHARE", "True")
-        before = dict(os.environ)
-        with serving.serve(serving.open_model(GOLDEN / "classifier.keras")) as page:
-            yield page
+        before, model = dict(os.environ), serving.open_model(GOLDEN / "classifier.keras")
+        model = dataclasses.replace(model, predict=Counting(model.predict))
+        with serving.serve(model) as page:
+            yield SimpleNamespace(**vars(page), model=model, hosts=hosts)
         assert not page.folder.exists(), "nothing is left when it is closed"
         assert dict(os.environ) == before
 
@@ -403,6 +432,20 @@ def test_a_picture_is_looked_at(served):
     assert soup.select_one(".name").text == row["predicted"]
     assert soup.select_one(".percent").text == answers.percent(row["probability"])
     assert "spoke for" in soup.figcaption.text
+
+
+def test_one_picture_is_looked_at_at_a_time_and_nobody_else_is_asked(served):
+    with ThreadPoolExecutor(3) as threads:
+        said = list(threads.map(lambda name: look_at(served, uploaded(served, name)), NAMES))
+    assert all("bars" in each for each in said)
+    assert served.model.predict.most == 1
+    assert served.hosts == {"127.0.0.1"}
+
+
+def uploaded(served, name):
+    (path,) = json.loads(upload(served, _picture().read_bytes(), name)[1])
+    assert fetch(served, f"/gradio_api/file={urllib.parse.quote(path)}")[0] == 200
+    return path
 
 
 def test_what_is_no_picture_or_too_large_is_refused_by_the_server(served):

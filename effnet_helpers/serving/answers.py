@@ -48,12 +48,10 @@ class Opened:
             return known, "Nobody wrote down how often it is right."
         right, images = card.tested
         low, high = evaluation.accuracy_interval(right, images)
-        share = f"{right / images:.0%} (95% interval {low:.0%} to {high:.0%})"
+        share = f"{right / images:.0%}, give or take what chance does: {low:.0%} to {high:.0%} (95% interval)"
         when = f", before it was exported as {card.precision}" if isinstance(card, export.Contract) else ""
-        return (
-            known,
-            f"Of {images:,} test pictures, which it had not learned from, {right:,} were right{when}: {share}.",
-        )
+        tested = f"It was right about {right:,} of {images:,} test pictures, from which it had not learned"
+        return known, f"{tested}{when}: {share}."
 
 
 @dataclass(frozen=True)
