@@ -93,10 +93,10 @@ def test_a_platform_that_is_none_is_refused(tag, build):
 
 def test_what_can_only_be_built_there_is_said(tmp_path, build):
     wheel(tmp_path, "pure")
-    build._check_pure(tmp_path, "pure==1.0", "win_amd64")
+    build._check_pure(tmp_path, "pure", "win_amd64")
     wheel(tmp_path, "compiled", tag="cp311-cp311-linux_x86_64")
     with pytest.raises(build.KitError, match="compiled is to be had for win_amd64 as source only"):
-        build._check_pure(tmp_path, "compiled==1.0", "win_amd64")
+        build._check_pure(tmp_path, "compiled", "win_amd64")
     assert [path.name for path in tmp_path.glob("*.whl")] == ["pure-1.0-py3-none-any.whl"]
 
 

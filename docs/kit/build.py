@@ -44,7 +44,8 @@ SYSTEMS = {  # by the beginning of a platform's tag: what environment markers, a
     "win": {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"},
 }
 ABANDONED = 24 * 3600  # seconds after which a folder belongs to nobody who is still making an archive
-MISSING = re.compile(r"No matching distribution found for ([\w.-]+==[\w.]+)")
+# What pip says of a package without a wheel for a platform: the second where its version is given.
+NO_WHEEL = re.compile(r"(?:No matching distribution found for|Cannot install) ([\w.-]+)")
 
 
 class KitError(Exception):
@@ -130,8 +131,8 @@ def pip(*arguments: str | Path, problem: str) -> None:
     """Runs pip; a `KitError` has its last line."""
     done = subprocess.run([sys.executable, "-m", "pip", *map(str, arguments)], capture_output=True, text=True)
     if done.returncode:
-        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip gave no reason"]
-        raise KitError(f"{problem}: {reasons[-1].removeprefix('ERROR: ')}")
+        reasons = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+        raise KitError(f"{problem}: {'; '.join(reasons) or 'pip gave no reason'}")
 
 
 def course_wheel(wheels: Path) -> Path:
@@ -184,19 +185,21 @@ def collect(wheels: Path, tag: str | None) -> dict[str, str]:
             try:
                 pip("download", *find, *tested, *only, "--dest", wheels, *names, problem=f"for {tag}")
             except KitError as error:
-                if not (source_only := MISSING.search(str(error))):
+                source_only, before = NO_WHEEL.search(str(error)), sorted(wheels.iterdir())
+                if source_only is None:
                     raise
                 built = ["--no-deps", "--wheel-dir", wheels, source_only[1]]
                 pip("wheel", *find, *tested, *built, problem=f"{source_only[1]} comes as source only")
                 _check_pure(wheels, source_only[1], tag)
+                if sorted(wheels.iterdir()) == before:  # so that was not what is wrong
+                    raise
     versions, missing = needed(wheels, asked, markers)
     if missing:
         raise KitError(f"no wheels of {', '.join(map(str, missing))}")
     return versions
 
 
-def _check_pure(wheels: Path, requirement: str, tag: str) -> None:
-    name = requirement.partition("==")[0]
+def _check_pure(wheels: Path, name: str, tag: str) -> None:
     for path in wheels.glob("*.whl"):
         if canonicalize_name(path.name.partition("-")[0]) == canonicalize_name(name) and "-none-any" not in path.name:
             path.unlink()

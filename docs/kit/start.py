@@ -20,6 +20,7 @@ SUMS, FACTS, WANTED = "SHA256SUMS", "kit.json", "requirements.txt"
 STARTED, DONE = ".venv/kit-started", ".venv/kit-done"  # whose .venv it is, and whether it is whole
 # JupyterLab would ask its makers for news and for a newer version; and it begins with the lessons.
 OPTIONS = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+OPTIONS += ["--LabApp.extension_manager=readonly"]
 OPTIONS.append("--LabApp.default_url=/lab/tree/notebooks")
 LESSON, SOLUTION = "01", "01_first_predictions.ipynb"
 
@@ -148,10 +149,10 @@ def check_course(kit: Path, told: dict) -> None:
 
 def main() -> int:
     """Does what the command line asks for; returns an exit code."""
-    parser = argparse.ArgumentParser(description="Starts the course from this folder, without a network.")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="Other options go to JupyterLab.")
     parser.add_argument("--check", action="store_true", help="run lesson 01 and its exercises instead of opening Lab")
     parser.add_argument("--no-browser", action="store_true", help="open no browser; JupyterLab prints its address")
-    options = parser.parse_args()
+    options, others = parser.parse_known_args()
     try:
         facts = json.loads((KIT / FACTS).read_text(encoding="utf-8"))
         if not facts["tried"]:
@@ -171,7 +172,7 @@ def main() -> int:
         return 1
     lab = [str(python_of(KIT)), "-m", "jupyter", "lab", f"--notebook-dir={KIT / 'course'}", *OPTIONS]
     try:
-        return subprocess.run([*lab, *["--no-browser"][: int(options.no_browser)]], env=told).returncode
+        return subprocess.run([*lab, *["--no-browser"][: int(options.no_browser)], *others], env=told).returncode
     except KeyboardInterrupt:
         return 130
 
