@@ -6,7 +6,7 @@ from typing import Any
 
 from effnet_helpers.exercises.core import Exercise, Mistake, close
 
-SHOWN = ["live backbone norm", "last 20 layers", "no stochastic depth", "no warm-up", "peak 1e-4", "weights averaged"]
+SHOWN = ["live backbone norm", "last 20 layers", "head not first", "no warm-up", "peak 1e-4", "weights averaged"]
 
 
 def _trains(open_from: Callable, at_first: bool) -> set[str]:

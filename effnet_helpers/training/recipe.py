@@ -3,7 +3,7 @@
 They are what held on five collections of pictures unlike each other, whole and with 8 to 80 images a class:
 `evaluation.measured("recipes")`, made by `make bench ROW=recipes`. From block4a on nothing was lost by going deep,
 with few images neither; where the head is right nearly always, block6a did as well for less work. A peak of 0.0001 was
-worse (by 2.9 points on test over 18 pairs of runs, 95 % interval 0.7 to 5.2), one of 0.001 neither better nor worse.
+worse (by 3.3 points on test over 27 pairs of runs, 95 % interval 1.7 to 4.8), one of 0.001 neither better nor worse.
 """
 
 from __future__ import annotations

@@ -307,19 +307,19 @@ plotting.paired_differences(worth, base="the base recipe")
 # %% [markdown]
 # A filled dot is a difference that the runs show; a hollow one is a difference that they do not, however plausible the
 # advice. The small marks are single sets, and those most like your pictures matter most to you. (An interval counts
-# runs, and so speaks of *these* sets. Runs of one set resemble each other; counted by sets, which are few, even the
-# filled dots would reach zero. They are what happened here, not what must happen with yours.)
+# runs, and so speaks of *these* sets. Runs of one set resemble each other; counted by sets, which are few, all intervals
+# but that of the low rate would reach zero. They are what happened here, not what must happen with yours.)
 #
 # - **Worse in these runs:** batch normalization that is not frozen; too few blocks where the pictures are far from
 #   ImageNet (look at the textile marks of "from block6a", and then at those of the photographs, which lie about zero);
 #   and a rate too low for so few steps. That is why the head decides how deep: where it is right nearly always, shallow
 #   costs nothing.
-# - **"Last 20 layers"** is too shallow for the textile in the same way; its mean is a hollow dot, since the
-#   sets differ so much. Whether it matters that it cuts a block in half, these runs cannot tell. A boundary is where a
-#   network can be cut, cached and named: the rule is one of tidiness.
+# - **"Last 20 layers"** is too shallow for the textile in the same way. Whether it matters that it cuts a block in
+#   half, these runs cannot tell. A boundary is where a network can be cut, cached and named: the rule is one of
+#   tidiness.
 # - **Deeper still,** "from block2a", shows no gain.
-# - **Warm-up, the head first, and stochastic depth:** leaving them out leans towards worse, by less than these runs
-#   can tell from nothing. They cost little; do not expect much of them.
+# - **The head first:** without it the mean leans towards worse, by less than these runs can tell from nothing.
+#   **Warm-up and stochastic depth** make no difference here. All three cost little; do not expect much of them.
 # - **Lagging statistics,** which looked so alarming above, make no difference that these runs show to what is kept in
 #   the end, when the rate has fallen and the averages have caught up. They spoil what you see on the way, and may
 #   make you stop.
@@ -341,7 +341,7 @@ by_recipe.round(3)
 # (SAM seeks weights whose neighbourhood is good as well; mixup blends pairs of images and their labels; label
 # smoothing asks for a little less than certainty; "taught by Lite2" learns from the answers of a larger network;
 # "rates by block" trains lower blocks more slowly.) None of these celebrated extras moves the mean by more than its
-# interval. Larger batches gain a little, and cost in proportion. Augmentation is a claim about your pictures: "any
+# interval, nor do larger batches, which cost in proportion. Augmentation is a claim about your pictures: "any
 # way up" says that they mean the same when turned, and for a weave that is not so. And fine-tuning is no duty: where
 # the head alone is right nearly always, as on cats and dogs, nothing is gained. (The column "from block6a" is what
 # the rule said of few images before it was measured; NaN stands where a recipe was not run.)
