@@ -183,7 +183,7 @@ def test_what_was_interrupted_between_phases_ends_as_if_it_had_not_been(trained,
     assert not out.exists()
     asked = []
 
-    def answers_of_fold(number, *_):
+    def answers_of_fold(_, number, *__):
         asked.append(number)
         if asked == [0, 1]:
             raise KeyboardInterrupt
@@ -271,12 +271,13 @@ def test_what_was_killed_in_the_midst_of_a_fold_ends_as_if_it_had_not_been(
 
 def test_a_fold_starts_from_the_same_weights_whatever_ran_before(tmp_path, monkeypatch):
     begun, backbone = [], tiny_backbone(32)
+    run = course_train._Run(SETTINGS, 8, tmp_path, {}, None, None, True)
     monkeypatch.setattr(models, "build_backbone", lambda *_, **__: backbone)  # it would seed by itself
     monkeypatch.setattr(training, "fit_head", lambda model, *_, **__: begun.append(model.get_weights()) or 1 / 0)
     for seed in (1, 2):
         runtime.set_seed(seed)
         with pytest.raises(ZeroDivisionError):
-            _answers_of_fold(1, SimpleNamespace(num_classes=3), SETTINGS, 8, tmp_path)
+            _answers_of_fold(run, 1, SimpleNamespace(num_classes=3))
     assert all(np.array_equal(one, other) for one, other in zip(*begun, strict=True))
 
 

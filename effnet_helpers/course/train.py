@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from effnet_helpers import data, evaluation, models, outputs, preprocessing, records, runtime, training
 from effnet_helpers.course import CourseError, train_trust
@@ -66,6 +66,7 @@ def train(
     if processes is not None:
         processes.agree("What is left of an earlier training", json.dumps(kept and kept["pictures"]))
         console = console if processes.is_chief else Console(quiet=True)
+    writes = processes is None or processes.is_chief
     batch_size = training.use_device(settings.batch_size)
     if processes is not None:
         console.print(f"{processes.share[2]} devices share the images of each step.", highlight=False)
@@ -98,106 +99,113 @@ def train(
         for line in shortages(expected, batch_size):
             console.print(line, highlight=False)
         kept = {"settings": asdict(settings), "pictures": pictures, "seconds": {READING: reading}}
-        if _writes(processes):
+        if writes:
             keep(folder, kept)
     try:
-        common = (settings, batch_size, folder, kept, console, processes)
-        trained = _train(model, dataset, apart, *common, pending=len(folds))
+        run = _Run(settings, batch_size, folder, kept, console, processes, writes)
+        trained = _train(run, model, dataset, apart, pending=len(folds))
         card = {"class_names": dataset.class_names, "resize_mode": settings.resize_mode, "bits": dataset.bits}
         card |= {"trained_on": data.printable(dataset.provenance.title), "tested": trained.test.tally}
-        if _writes(processes):
+        if writes:
             models.save(model, out, **card, variant=settings.variant, trust=trained.trust)
             write_report(report, trained, settings, findings, dataset, out)
         console.print(f"{trained.verdict}\nOn test images: {trained.test}.", highlight=False, soft_wrap=True)
         console.print(f"The model: {out}\nThe report: {report}", soft_wrap=True, markup=False, highlight=False)
         if folds:
             del model, backbone  # a fold needs the memory
-            trained = _cross_validate(trained, folds, *common)
-            if _writes(processes):
+            trained = _cross_validate(run, trained, folds)
+            if writes:
                 write_report(report, trained, settings, findings, dataset, out)
             console.print(*trained.cross_validated, highlight=False, soft_wrap=True)
     except (KeyboardInterrupt, OSError):
         how = {"soft_wrap": True, "markup": False, "highlight": False}
         console.print(f"What was reached is in {folder}: the same command with --resume goes on.", **how)
         raise
-    if _writes(processes):
+    if writes:
         remove(folder)
     if processes is not None:
         processes.wait()  # who is gone early is taken for lost
     return trained.test
 
 
-def _train(
-    model: keras.Model,
-    dataset: ImageDataset,
-    apart: ImageDataset,
-    settings: Settings,
-    batch_size: int,
-    folder: Path,
-    kept: dict[str, Any],
-    console: Console,
-    processes: training.Processes | None,
-    pending: int,
-) -> Trained:
+class _Run(NamedTuple):
+    """A training as it goes on: what decides it, where its state is kept and shown, who takes part, who writes."""
+
+    settings: Settings
+    batch_size: int
+    folder: Path
+    kept: dict[str, Any]
+    console: Console
+    processes: training.Processes | None
+    writes: bool
+
+    def say(self, sentence: object) -> None:
+        self.console.print(str(sentence), highlight=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Shows that something runs, and keeps how long it took and what it brought."""
+        columns = progress.SpinnerColumn(), progress.TextColumn("{task.description}"), progress.TimeElapsedColumn()
+        if name in HISTORIES:
+            columns = *columns, _LastValidation(self.folder / HISTORIES[name])
+        started, is_terminal, seconds = time.perf_counter(), self.console.is_terminal, self.kept["seconds"]
+        if not is_terminal:
+            self.console.print(f"{time.strftime('%H:%M:%S')} {name}", highlight=False)
+        with progress.Progress(*columns, console=self.console, disable=not is_terminal, transient=True) as shown:
+            shown.add_task(name, total=None)
+            try:
+                yield
+            finally:
+                seconds[name] = seconds.get(name, 0) + time.perf_counter() - started
+                if self.writes:
+                    keep(self.folder, self.kept)
+
+
+def _train(run: _Run, model: keras.Model, dataset: ImageDataset, apart: ImageDataset, pending: int) -> Trained:
     """Goes through the phases; each starts from what is kept of those before, so that it may have been interrupted."""
-
-    def phase(name: str) -> contextlib.AbstractContextManager:
-        return _phase(name, folder, kept, console, _writes(processes))
-
-    def say(sentence: str) -> None:
-        console.print(sentence, highlight=False, soft_wrap=True)
-
-    head, recipe, fine = _fit(model, dataset, settings, batch_size, folder, processes, phase, say)
-    with phase(TRUST):
-        trust = train_trust.fit(model, dataset, apart, settings, batch_size)
-    with phase(TEST):
-        test = _tested(model, dataset, batch_size, processes)
+    head, recipe, fine = _fit(run, model, dataset, run.folder, run.phase, run.say)
+    with run.phase(TRUST):
+        trust = train_trust.fit(model, dataset, apart, run.settings, run.batch_size)
+    with run.phase(TEST):
+        test = _tested(run, model, dataset)
     for name, fit in ((HEAD, head), (FINE_TUNING, fine)):  # what a killed process did is in the checkpoints alone
-        kept["seconds"][name] = max(kept["seconds"][name], fit.preparation_seconds + fit.seconds)
-    return Trained(head, recipe, fine, trust, test, None, pending, dict(kept["seconds"]))
+        run.kept["seconds"][name] = max(run.kept["seconds"][name], fit.preparation_seconds + fit.seconds)
+    return Trained(head, recipe, fine, trust, test, None, pending, dict(run.kept["seconds"]))
 
 
-def _cross_validate(
-    trained: Trained,
-    folds: list[ImageDataset],
-    settings: Settings,
-    batch_size: int,
-    folder: Path,
-    kept: dict[str, Any],
-    console: Console,
-    processes: training.Processes | None,
-) -> Trained:
+def _cross_validate(run: _Run, trained: Trained, folds: list[ImageDataset]) -> Trained:
     """Trains without each part of the images in turn, and adds what is then said of that part."""
     answers = []
     for number, fold in enumerate(folds):
-        with _phase(f"{FOLDS} {number + 1} of {len(folds)}", folder, kept, console, _writes(processes)):
+        with run.phase(f"{FOLDS} {number + 1} of {len(folds)}"):
             gc.collect()  # a Keras model holds on to itself: the one before would stand beside the next
-            answers.append(_answers_of_fold(number, fold, settings, batch_size, folder, processes))
+            answers.append(_answers_of_fold(run, number, fold))
     probabilities, labels = (np.concatenate(each) for each in zip(*answers, strict=True))
     pooled = evaluation.report_from_probabilities(probabilities, labels, folds[0].class_names)
-    return replace(trained, folds=(pooled, len(folds)), pending=0, seconds=dict(kept["seconds"]))
+    return replace(trained, folds=(pooled, len(folds)), pending=0, seconds=dict(run.kept["seconds"]))
 
 
 def _fit(
+    run: _Run,
     model: keras.Model,
     dataset: ImageDataset,
-    settings: Settings,
-    batch_size: int,
     folder: Path,
-    processes: training.Processes | None = None,
     phase: Callable[[str], contextlib.AbstractContextManager] = contextlib.nullcontext,
-    say: Callable[[str], object] = str,
+    say: Callable[[object], object] = str,
 ) -> tuple[training.Fit, training.Recipe, training.Fit]:
     """Fits the head, chooses what else trains, and trains that."""
-    common = {"batch_size": batch_size, "balance": settings.balance, "seed": settings.seed, "checkpoint_dir": folder}
-    common["processes"] = processes
+    settings, common = (
+        run.settings,
+        {"batch_size": run.batch_size, "checkpoint_dir": folder, "processes": run.processes},
+    )
+    common |= {"balance": settings.balance, "seed": settings.seed}
     with phase(HEAD):
         _restart_random_streams(model, settings.seed)
         head = training.fit_head(model, dataset, **common)
     say(f"The head alone: {head.val_accuracy:.1%} of validation images right.")
     chosen = {name: getattr(settings, name) for name in ("steps", "from_block", "learning_rate")}
-    recipe = training.choose_recipe(dataset.sizes["train"], head.val_accuracy, **chosen, batch_size=batch_size)
-    say(str(recipe))
+    recipe = training.choose_recipe(dataset.sizes["train"], head.val_accuracy, **chosen, batch_size=run.batch_size)
+    say(recipe)
     with phase(FINE_TUNING):
         models.unfreeze_blocks(model, from_block=recipe.from_block)
         _restart_random_streams(model, settings.seed + 1)
@@ -207,18 +215,12 @@ def _fit(
     return head, recipe, fine
 
 
-def _tested(
-    model: keras.Model, dataset: ImageDataset, batch_size: int, processes: training.Processes | None
-) -> evaluation.Report:
+def _tested(run: _Run, model: keras.Model, dataset: ImageDataset) -> evaluation.Report:
     """What the model says of test images, of which each process looks at its share."""
-    if processes is None:
-        return evaluation.evaluate(model, dataset, "test", batch_size)
-    probabilities = training.predict_in_shares(model, dataset, "test", batch_size, processes)
+    if run.processes is None:
+        return evaluation.evaluate(model, dataset, "test", run.batch_size)
+    probabilities = training.predict_in_shares(model, dataset, "test", run.batch_size, run.processes)
     return evaluation.report_from_probabilities(probabilities, dataset.labels("test"), dataset.class_names)
-
-
-def _writes(processes: training.Processes | None) -> bool:
-    return processes is None or processes.is_chief
 
 
 def _folds(settings: Settings, dataset: ImageDataset, console: Console) -> list[ImageDataset]:
@@ -233,24 +235,18 @@ def _folds(settings: Settings, dataset: ImageDataset, console: Console) -> list[
         return []
 
 
-def _answers_of_fold(
-    number: int,
-    dataset: ImageDataset,
-    settings: Settings,
-    batch_size: int,
-    folder: Path,
-    processes: training.Processes | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+def _answers_of_fold(run: _Run, number: int, dataset: ImageDataset) -> tuple[np.ndarray, np.ndarray]:
     """Trains without one part of the images; probabilities and labels of that part, kept once they are known."""
-    kept = folder / f"fold-{number}.npz"
+    settings, processes, folder = run.settings, run.processes, run.folder / f"fold-{number}"
+    kept = folder.with_suffix(".npz")
     is_answered = kept.exists() if processes is None else processes.from_chief([kept.exists()])[0]
     if not is_answered:
         runtime.set_seed(settings.seed)  # whichever folds were answered before in this process
         backbone = models.build_backbone(settings.variant, image_size=settings.image_size)
         model = models.add_head(backbone, dataset.num_classes)
-        _fit(model, dataset, settings, batch_size, folder / f"fold-{number}", processes)
-        report = _tested(model, dataset, batch_size, processes)
-        if _writes(processes):
+        _fit(run, model, dataset, folder)
+        report = _tested(run, model, dataset)
+        if run.writes:
             new = kept.with_suffix(".new.npz")
             np.savez(new, probabilities=report.probabilities, labels=report.labels)
             new.replace(kept)
@@ -285,25 +281,6 @@ def _restart_random_streams(model: keras.Model, seed: int) -> None:
     for number, layer in enumerate(model.layers):
         if hasattr(layer, "seed_generator"):
             layer.seed_generator.state.assign([np.random.SeedSequence([seed, number]).generate_state(1)[0], 0])
-
-
-@contextlib.contextmanager
-def _phase(name: str, folder: Path, kept: dict[str, Any], console: Console, writes: bool = True) -> Iterator[None]:
-    """Shows that something runs, and keeps how long it took and what it brought."""
-    columns = progress.SpinnerColumn(), progress.TextColumn("{task.description}"), progress.TimeElapsedColumn()
-    if name in HISTORIES:
-        columns = *columns, _LastValidation(folder / HISTORIES[name])
-    started = time.perf_counter()
-    if not console.is_terminal:
-        console.print(f"{time.strftime('%H:%M:%S')} {name}", highlight=False)
-    with progress.Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as shown:
-        shown.add_task(name, total=None)
-        try:
-            yield
-        finally:
-            kept["seconds"][name] = kept["seconds"].get(name, 0) + time.perf_counter() - started
-            if writes:
-                keep(folder, kept)
 
 
 class _LastValidation(progress.ProgressColumn):
