@@ -240,7 +240,7 @@ def test_the_real_kit_runs_a_lesson_and_an_exercise_without_any_network(tmp_path
     archive.unlink()  # a gigabyte
     (kit,) = (tmp_path / "room").iterdir()
     (tmp_path / "home").mkdir()
-    alone = {"HOME": str(tmp_path / "home"), "PATH": os.defpath, "LANG": "C.UTF-8"}
+    alone = {"HOME": str(tmp_path / "home"), "PATH": f"{os.defpath}:/usr/sbin:/sbin", "LANG": "C.UTF-8"}
     python = Path(sys.base_prefix, "bin", f"python{VERSION}")
     command = f"ip link set lo up && exec {python} start.py --check"
     done = subprocess.run(

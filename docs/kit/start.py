@@ -170,6 +170,8 @@ def main() -> int:
     except (KitError, OSError) as error:
         print(f"start.py: {error}.", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # the next start begins the environment anew
+        return 130
     lab = [str(python_of(KIT)), "-m", "jupyter", "lab", f"--notebook-dir={KIT / 'course'}", *OPTIONS]
     try:
         return subprocess.run([*lab, *["--no-browser"][: int(options.no_browser)], *others], env=told).returncode
