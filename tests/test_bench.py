@@ -322,6 +322,22 @@ def test_scores_and_planted_labels_are_told_apart_on_features():
     assert table["planted"].tolist() == [9, 18]
 
 
+def test_the_head_of_a_network_is_read_as_it_computes():
+    from effnet_helpers import models
+
+    from bench import trust
+    from tiny import tiny_classifier
+
+    model = tiny_classifier(3)
+    norm = model.get_layer("head_bn")
+    norm.set_weights([np.random.default_rng(i).uniform(0.5, 1.5, norm.gamma.shape) for i in range(4)])
+    _, head = models.split_after(model, "head_pool")
+    features = np.random.default_rng(0).uniform(0, 3, (5, norm.gamma.shape[0])).astype(np.float32)
+    logits = trust.own_head(model)(features)
+    expected = head.predict(features, verbose=0)
+    np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), expected, atol=1e-5)
+
+
 # recipes on pictures unlike each other
 
 

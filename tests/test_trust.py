@@ -389,6 +389,9 @@ def test_what_the_package_says_of_its_measurements_is_in_the_tables():
     assert near["flowers", "entropy"] > near["flowers", "centre"]
     assert near["textile", "centre"] > near["textile", "entropy"]
     assert near.max() < 0.4, "seldom found"
+    tuned = evaluation.measured("belonging_fine_tuned").query("without == 'none'")
+    assert set(tuned["set"]) >= {"textile", "flowers"} and set(tuned["features"]) == {"head", "fine-tuned"}
+    assert tuned.query("score in ('centre', 'centre or entropy')")["marked"].min() > 0.99
     labels = evaluation.measured("wrong_labels").groupby("set")[["accuracy", "precision", "recall"]].mean().round(2)
     said = {"flowers": [0.94, 0.81, 0.76], "pollen": [0.83, 0.29, 0.79], "textile": [0.72, 0.14, 0.80]}
     for name, figures in said.items():

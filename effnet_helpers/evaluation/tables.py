@@ -19,11 +19,12 @@ def measured(name: str) -> pd.DataFrame:
             each fine-tuning of `make bench ROW=recipes`: set, choices, accuracies, multiply-adds), `"frozen_head"`
             (validation accuracy by what the classifier of lesson 04 is given, over seeds), `"conformal"` (prediction
             sets on the textile benchmark; `make bench ROW=conformal`), `"belonging"` (how many pictures of other things
-            each score marks as none of the classes), `"wrong_labels"` (how many planted ones are found; both of
-            `make bench ROW=trust`), `"tips"` (a row for each run of `make bench ROW=tips`, which tries the tips of
-            Keras' example), `"memory"` (peak memory of loading and serving so many files; `make bench ROW=memory`) or
-            `"distributed"` (milliseconds of a step, of adding up gradients, of input and of the start by number of
-            processes of one core; `size` is images in a step, or bytes; `make bench ROW=distributed`).
+            each score marks as none of the classes), `"belonging_fine_tuned"` (the same for networks before and after
+            fine-tuning), `"wrong_labels"` (how many planted ones are found; all of `make bench ROW=trust`), `"tips"`
+            (a row for each run of `make bench ROW=tips`, which tries the tips of Keras' example), `"memory"` (peak
+            memory of loading and serving so many files; `make bench ROW=memory`) or `"distributed"` (milliseconds of a
+            step, of adding up gradients, of input and of the start by number of processes of one core; `size` is images
+            in a step, or bytes; `make bench ROW=distributed`).
 
     Raises:
         ValueError: If there is no such table.
