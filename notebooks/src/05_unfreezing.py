@@ -307,8 +307,8 @@ plotting.paired_differences(worth, base="the base recipe")
 # %% [markdown]
 # A filled dot is a difference that the runs show; a hollow one is a difference that they do not, however plausible the
 # advice. The small marks are single sets, and those most like your pictures matter most to you. (An interval counts
-# runs, and so speaks of *these* sets. Runs of one set resemble each other; counted by sets, which are few, all intervals
-# but that of the low rate would reach zero. They are what happened here, not what must happen with yours.)
+# runs, and so speaks of *these* sets. Runs of one set resemble each other; counted by sets, which are few, all
+# intervals but that of the low rate would reach zero. They are what happened here, not what must happen with yours.)
 #
 # - **Worse in these runs:** batch normalization that is not frozen; too few blocks where the pictures are far from
 #   ImageNet (look at the textile marks of "from block6a", and then at those of the photographs, which lie about zero);

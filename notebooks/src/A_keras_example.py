@@ -431,8 +431,8 @@ plotting.paired_differences(evaluation.paired_differences(recipes, asked), base=
 #   base.
 # - **Smaller batches help**: not confirmed. Here the seeds differ more from each other than batches of 8 and of 32 do
 #   from the base, and in the second figure batches of 8 lean towards worse, and those of 128 lie about zero.
-# - **Larger is not better**: confirmed, for this small size. Lite1 came out below Lite0, as a head and fine-tuned, Lite2
-#   as a head; fine-tuned, Lite2 is level with it, and takes longer.
+# - **Larger is not better**: confirmed, for this small size. Lite1 came out below Lite0, as a head and fine-tuned,
+#   Lite2 as a head; fine-tuned, Lite2 is level with it, and takes longer.
 # - **Batch normalization stays frozen**: confirmed in the second figure, on every set that it was tried on.
 # - **Only a part of the layers**: confirmed, in that opening more, from block 2 on, shows no gain. But from block 6
 #   on is too few, because of the textile.
