@@ -126,6 +126,8 @@ def test_one_command_leaves_a_model_its_card_and_a_report(trained):
     assert re.search(r"2 times, each time without a part of the images, on those: .* of 45 right", said)
     model, card = models.load(folder / "shells.keras")
     assert card.class_names == ("any", "bright", "dark")
+    share, images = re.search(r"On test images: ([\d.]+) % of (\d+) right", said).groups()
+    assert (card.trained_on, card.tested) == ("shells", (round(float(share) / 100 * int(images)), int(images)))
     assert (card.trust.images, card.trust.kept_apart, card.trust.alarm_classes) == (6, False, ("dark", "any"))
     assert card.trust.centre_array().shape == (3, model.get_layer("head_pool").output.shape[-1])
     assert model.output_shape == (None, 3)
