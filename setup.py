@@ -18,7 +18,9 @@ class BuildWithSeries(build_py):
             return
         series = Path(self.build_lib) / SERIES
         shutil.rmtree(series, ignore_errors=True)  # of an earlier build
-        shutil.copytree("notebooks", series / "notebooks", ignore=shutil.ignore_patterns(".*", "__pycache__", "results", "figures"))
+        shutil.copytree(
+            "notebooks", series / "notebooks", ignore=shutil.ignore_patterns(".*", "__pycache__", "results", "figures")
+        )
         (series / "docs").mkdir()
         shutil.copy("docs/glossary.md", series / "docs")
 

@@ -213,7 +213,7 @@ def lay_out(kit: Path) -> None:
         part = Path(name).parts
         if part[:2] == ("notebooks", "solutions"):
             target = kit / "solutions" / part[-1]
-        elif part[:2] == ("notebooks", "src"):  # the exercises there are written solved; the wheel has them
+        elif part[1] in ("src", "figures", "results"):  # solved exercises, which the wheel has; what README alone shows
             continue
         else:
             target = kit / "course" / name
