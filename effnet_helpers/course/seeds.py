@@ -94,7 +94,7 @@ def conclude(planned: Plan, outcomes: Mapping[str, Outcome], folder: Path, conso
     write_sweep(folder, planned, rows, [alternative for _, alternative in charts], said)
     if len(statistics):
         console.print(seeds_table(statistics, planned.settings))
-    console.print(said, soft_wrap=True, highlight=False)
+        console.print(said, soft_wrap=True, highlight=False)
 
 
 def about_seeds(seeds: int, settings: int) -> str:

@@ -147,9 +147,9 @@ def sweep(
             say(f"`effnet sweep --resume {name}` goes on with it.")
     say(f"Wrote {folder / STATISTICS}, {folder / RUNS}")
     say(f"Open {folder / 'index.html'}")
-    for label, outcome in outcomes.items():
-        if outcome.status != "ok":
-            say(f"Failed: {label}, {failure_line(outcome)}")
+    for label in (f"{run} {path.stem}" for run in planned.given for path in planned.notebooks):
+        if outcomes[label].status != "ok":
+            say(f"Failed: {label}, {failure_line(outcomes[label])}")
     return whole
 
 

@@ -81,8 +81,8 @@ def plan(root: Path, chosen: list[Path], profile: str, assignments: Sequence[str
     taken = [profiles.parameters_of(path) for path in chosen]
     texts, values, paths = {}, {}, []
     for assignment in assignments:
-        name, _, text = assignment.partition("=")
-        kinds = [parameters[name].inferred_type_name for parameters in taken if name in parameters]
+        name, is_given, text = assignment.partition("=")
+        kinds = [parameters[name].inferred_type_name for parameters in taken if is_given and name in parameters]
         each = {}
         for piece in _split(text, kinds[0]) if kinds else [text]:
             given = profiles.resolve(root, chosen, profile, [f"{name}={piece}" if kinds else assignment])
@@ -163,7 +163,7 @@ def _listed(value: Any) -> str:
 def _split(text: str, annotation: str) -> list[str]:
     if annotation.startswith("list"):
         return re.findall(LIST, text) if re.fullmatch(rf"\s*{LIST}(\s*,\s*{LIST})*\s*", text) else [text]
-    return [each.strip() for each in next(csv.reader([text], skipinitialspace=True), [""])]
+    return [each.strip() for each in next(csv.reader([text], skipinitialspace=True))] or [""]
 
 
 def _named(values: dict[str, list[Any]]) -> dict[str, dict[str, Any]]:

@@ -142,8 +142,11 @@ def local_workers(at_once: int, say: Callable[[str], None]) -> Iterator[Workers]
             )
         )
         workers = Workers(enter(Client(cluster)), at_once, cores, say, environment, Path(scratch))
-        until_the_end.callback(workers.stop)
-        yield workers
+        try:
+            yield workers
+        except BaseException:
+            workers.stop()
+            raise
 
 
 @contextlib.contextmanager
