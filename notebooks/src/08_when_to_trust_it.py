@@ -333,7 +333,7 @@ for name, score in {"distance": far, "doubt": unsure}.items():
 #
 # Fine-tuning moves the features, and might bring strange pictures near. It was tried on small pictures of two sets,
 # this textile and photographs of flowers: the distance marked the pictures of other sets after it as before
-# (`evaluation.measured("belonging_fine_tuned")`, short trainings, one or two seeds; no class was left out). Among the
+# (`evaluation.measured("belonging_fine_tuned")`, short trainings, two seeds each; no class was left out). Among the
 # flowers, whose few validation images had also chosen between weights, about twice as many of the test images were
 # marked by mistake as before.
 #
