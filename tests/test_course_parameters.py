@@ -55,6 +55,13 @@ def test_profile_first_then_assignments_and_only_where_the_parameter_exists(cour
     assert profiles.in_effect(paths, given)["02_second"] == {"action": "none", "dataset": "textile", "seed": 7}
 
 
+def test_a_profile_may_name_a_lesson_that_is_written_and_not_built_yet(tmp_path):
+    mini_course.write_with_notebooks(tmp_path)
+    build.built_path(tmp_path / "notebooks" / "src" / "01_first.py").unlink()
+    given = profiles.resolve(tmp_path, profiles.notebooks(tmp_path), "tiny", [])
+    assert [*given] == ["02_second"]
+
+
 @pytest.mark.parametrize(
     ("assignment", "expected"),
     [

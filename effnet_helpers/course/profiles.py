@@ -120,6 +120,8 @@ def resolve(root: Path, chosen: list[Path], profile: str, assignments: Iterable[
     taken = {path.stem: parameters_of(path) for path in notebooks(root)}
     overlay = _read_profile(root, profile)
     for stem, values in overlay.items():
+        if stem not in taken and (root / "notebooks" / "src" / f"{stem}.py").exists():
+            continue  # it is written, and not built yet
         check_known("notebook", stem, taken, f"profile {profile}")
         for name, value in values.items():
             check_known("parameter", name, taken[stem], f"profile {profile}, {stem}")
