@@ -11,7 +11,7 @@ import threading
 import time
 from io import StringIO
 
-from effnet_helpers.course import build, profiles, run, seeds, sweep, sweep_plan, workers
+from effnet_helpers.course import CourseError, build, profiles, run, seeds, sweep, sweep_plan, workers
 from effnet_helpers.course.cli import app
 from effnet_helpers.course.execute import Outcome
 from effnet_helpers.course.kernels import Usage
@@ -151,6 +151,12 @@ def test_places_are_not_in_names_and_not_in_what_is_kept(course, tmp_path):
     ]
 
 
+def test_paths_that_would_be_shown_alike_are_refused(course, tmp_path):
+    """Tables would take them for one, and a resumed sweep would run the first one twice."""
+    with pytest.raises(CourseError, match=r"photo: .* shown by their last names, so they need different last names"):
+        planned(course, f"photo={tmp_path}/a/x.jpg,{tmp_path}/b/x.jpg")
+
+
 @pytest.mark.parametrize(
     ("assignments", "message"),
     [
@@ -160,6 +166,8 @@ def test_places_are_not_in_names_and_not_in_what_is_kept(course, tmp_path):
         (["seed=0,x"], "01_tiny: parameter 'seed' expects int. Received: 'x'"),
         (["learning_rate=1e-4,3e-4"], "No chosen notebook has a parameter 'learning_rate'."),
         (["seed"], "-p expects name=value. Received: 'seed'"),
+        (["seed="], "01_tiny: parameter 'seed' expects int. Received: ''"),
+        (["seed=0", "seed=1"], "-p seed is there twice: all its values stand in one, with commas. Received: 'seed=1'"),
         ([], "A sweep goes through values: -p NAME=VALUE,VALUE"),
     ],
 )

@@ -74,7 +74,8 @@ def plan(root: Path, chosen: list[Path], profile: str, assignments: Sequence[str
             several lists stand in brackets.
 
     Raises:
-        CourseError: What `profiles.resolve` says of a value, or if there is none.
+        CourseError: What `profiles.resolve` says of a value; if there is none, if a parameter is named twice, or if two
+            of its values would be shown alike.
     """
     if not assignments:
         raise CourseError("A sweep goes through values: -p NAME=VALUE,VALUE")
@@ -82,6 +83,10 @@ def plan(root: Path, chosen: list[Path], profile: str, assignments: Sequence[str
     texts, values, paths = {}, {}, []
     for assignment in assignments:
         name, is_given, text = assignment.partition("=")
+        if name in texts:
+            raise CourseError(
+                f"-p {name} is there twice: all its values stand in one, with commas. Received: {assignment!r}"
+            )
         kinds = [parameters[name].inferred_type_name for parameters in taken if is_given and name in parameters]
         each = {}
         for piece in _split(text, kinds[0]) if kinds else [text]:
@@ -92,6 +97,12 @@ def plan(root: Path, chosen: list[Path], profile: str, assignments: Sequence[str
         texts[name], values[name] = map(list, zip(*each.values(), strict=True))
     hide = hiding(root, paths)
     shown_values = {name: [hide(value) for value in those] for name, those in values.items()}
+    for name, those in shown_values.items():
+        if len({json.dumps(value) for value in those}) < len(those):  # tables would take them for one
+            what = f"different last names, or to be called from a folder above them. Received: {', '.join(texts[name])}"
+            raise CourseError(
+                f"-p {name}: paths outside this folder and yours are shown by their last names, so they need {what}"
+            )
     given = {}
     for run, combination in zip(_named(shown_values), itertools.product(*texts.values()), strict=True):
         assigned = [f"{name}={text}" for name, text in zip(texts, combination, strict=True)]
