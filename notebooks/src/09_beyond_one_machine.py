@@ -68,11 +68,8 @@ seed: int = 0  # for random weights and the order of images
 options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed, "group_by": group_by}
 images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
 backbone = models.build_backbone(variant, image_size=image_size, drop_connect_rate=0.0)
-known = models.block_names(backbone)[1:]
-records.check(
-    batch_size=(batch_size, 2, None), steps=(steps, 4, None), learning_rate=(learning_rate, 0.0, None),
-    from_block=(from_block, known),
-)  # fmt: skip
+records.check(batch_size=(batch_size, 2, None), steps=(steps, 4, None), learning_rate=(learning_rate, 0.0, None),
+              from_block=(from_block, models.block_names(backbone)[1:]))  # fmt: skip
 
 # %% [markdown]
 # The default images are *simulated* textile: nominal, shifted as a whole, or with a small local flaw.
