@@ -251,7 +251,7 @@ def test_a_run_that_fails_is_named_and_runs_again_on_resume(course, on_two_worke
     assert "6640" not in set(map(str, table["hash_seed"]))  # which Dask sets
     means = pd.read_csv(folder / "seeds.csv").query("figure == 'val_accuracy'")
     assert means[["seeds", "mean"]].values.tolist() == [[2, pytest.approx(0.53)]]
-    result = effnet("sweep", "--resume", "fails", "--root", course)  # nothing is left
+    result = effnet("sweep", *values, "--resume", "fails", "--root", course)  # nothing is left
     assert (result.exit_code, len(journal(tmp_path))) == (0, 3), result.output
 
 

@@ -29,13 +29,14 @@ ROWS = (
     "conformal",
     "distributed",
     "recipes",
+    "sweep",
     "tips",
     "trust",
     "memory",
     "growth",
     "series",
 )
-ON_REQUEST = ("conformal", "distributed", "recipes", "tips", "trust")
+ON_REQUEST = ("conformal", "distributed", "recipes", "sweep", "tips", "trust")
 """Rows of which a second measurement tells nothing new: they add to their own table what is missing in it. And one for
 which processes need a network of their own, which not every system gives them."""
 OUT = ROOT / "notebooks" / "results" / "bench.csv"
