@@ -4,6 +4,8 @@ The first start compares all files with their checksums, makes `.venv` from the 
 Later ones open JupyterLab at once. No notebook of yours is replaced.
 """
 
+from __future__ import annotations  # so that an older Python comes as far as to say that it is older
+
 import argparse
 import hashlib
 import json
