@@ -163,6 +163,17 @@ def test_checksums_tell_what_is_damaged_missing_or_worked_in(kit, start):
         start.check_files(kit)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("kit.json", b'{"python"'), ("SHA256SUMS", b"0a1b"), ("SHA256SUMS", b"\xff" * 70 + b"  x\n")]
+)
+def test_damage_of_what_is_read_before_any_checksum_is_said(kit, name, content):
+    (kit / name).write_bytes(content)
+    done = subprocess.run([sys.executable, "start.py"], cwd=kit, capture_output=True, text=True, encoding="utf-8")
+    assert (
+        done.returncode == 1 and done.stderr == f"start.py: {name} is damaged; copy the archive again and unpack it.\n"
+    )
+
+
 def test_a_damaged_wheel_ends_the_start_in_a_sentence(kit):
     (path,) = (kit / "wheels").iterdir()
     path.write_bytes(b"half")
@@ -191,7 +202,11 @@ def test_it_sets_up_from_its_wheels_alone_and_once(kit, start):
     ]
     told = subprocess.run(asked, capture_output=True, text=True, cwd=kit, check=True).stdout
     assert told.startswith("42 ") and Path(told[3:].strip()).is_relative_to(kit.resolve())
-    assert (kit / start.DONE).read_bytes() == (kit / "SHA256SUMS").read_bytes()
+    assert start.is_set_up(kit)
+    moved = kit.rename(kit.with_name("moved"))
+    assert not start.is_set_up(moved), "its commands name the place where it was made"
+    (moved / "course" / "01.ipynb").unlink()
+    assert start.check_files(moved).endswith("left so: course/01.ipynb."), "the learner's own doing, since it started"
 
 
 def test_an_environment_of_somebody_else_stays(kit, start):

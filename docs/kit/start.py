@@ -24,11 +24,24 @@ STARTED, DONE = ".venv/kit-started", ".venv/kit-done"  # whose .venv it is, and 
 OPTIONS = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
 OPTIONS += ["--LabApp.extension_manager=readonly"]
 OPTIONS.append("--LabApp.default_url=/lab/tree/notebooks")
+CURE = "copy the archive again and unpack it"
 LESSON, SOLUTION = "01", "01_first_predictions.ipynb"
 
 
 class KitError(Exception):
     """Why this kit cannot start here, in a sentence."""
+
+
+def read_facts(kit: Path) -> dict:
+    """Reads what the kit was made for.
+
+    Raises:
+        KitError: If that is damaged, which is found out here, before any checksum.
+    """
+    try:
+        return json.loads((kit / FACTS).read_text(encoding="utf-8"))
+    except ValueError:
+        raise KitError(f"{FACTS} is damaged; {CURE}") from None
 
 
 def check_computer(facts: dict) -> None:
@@ -52,16 +65,21 @@ def check_files(kit: Path) -> str:
     Raises:
         KitError: If one is missing or is not what it was; of several, the first one is named.
     """
-    lines, worked_in = (kit / SUMS).read_text(encoding="utf-8").splitlines(), []
+    lines, worked_in = (kit / SUMS).read_text(encoding="utf-8", errors="replace").splitlines(), []
     for line in lines:
-        digest, name = line.split("  ", 1)
+        digest, _, name = line.partition("  ")
+        if len(digest) != 64 or not name:
+            raise KitError(f"{SUMS} is damaged; {CURE}")
         if not (kit / name).is_file():
+            if name.startswith("course/") and (kit / STARTED).exists():  # a notebook that the learner has renamed
+                worked_in.append(name)
+                continue
             raise KitError(f"{name} is missing; unpack the archive again, into a folder of its own")
         with (kit / name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == digest:
                 continue
         if not name.startswith("course/"):
-            raise KitError(f"{name} is damaged: its checksum is another one; copy the archive again and unpack it")
+            raise KitError(f"{name} is damaged: its checksum is another one; {CURE}")
         worked_in.append(name)
     stays = f"; not as they came, and left so: {', '.join(worked_in)}" if worked_in else ""
     return f"{len(lines)} files compared with their checksums{stays}."
@@ -100,7 +118,16 @@ def set_up(kit: Path) -> None:
     ]
     install = [str(python_of(kit)), "-I", "-m", "pip", "install", "-q", *alone, "-r", str(kit / WANTED)]
     _run(install, "the wheels cannot be installed", {"PIP_CONFIG_FILE": os.devnull})
-    shutil.copy(kit / SUMS, kit / DONE)
+    (kit / DONE).write_bytes(_what_is_whole(kit))
+
+
+def is_set_up(kit: Path) -> bool:
+    """Whether `.venv` is whole, of these files, and was made in this place: elsewhere its commands would not start."""
+    return (kit / DONE).exists() and (kit / DONE).read_bytes() == _what_is_whole(kit)
+
+
+def _what_is_whole(kit: Path) -> bytes:
+    return os.fsencode(kit) + b"\n" + (kit / SUMS).read_bytes()
 
 
 def _run(command: list, problem: str, more: dict | None = None) -> str:
@@ -156,11 +183,11 @@ def main() -> int:
     parser.add_argument("--no-browser", action="store_true", help="open no browser; JupyterLab prints its address")
     options, others = parser.parse_known_args()
     try:
-        facts = json.loads((KIT / FACTS).read_text(encoding="utf-8"))
+        facts = read_facts(KIT)
         if not facts["tried"]:
             print(f"Note: nobody has tried this kit on {facts['system']}; it was written from the list of another one.")
         check_computer(facts)
-        if not ((KIT / DONE).exists() and (KIT / DONE).read_bytes() == (KIT / SUMS).read_bytes()):
+        if not is_set_up(KIT):
             print("Comparing files with their checksums …", flush=True)
             print(check_files(KIT), flush=True)
             print("Setting up .venv from the wheels: a minute or two, once …", flush=True)
