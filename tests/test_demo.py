@@ -1,11 +1,13 @@
 """The page to try a model on: it says what `effnet predict` says, and serves, reads and sends nothing else."""
 
 import asyncio
+import contextlib
 import dataclasses
 import http.client
 import json
 import os
 import re
+import signal
 import socket
 import time
 import urllib.error
@@ -257,7 +259,14 @@ def test_what_the_page_does_not_need_does_not_exist(tmp_path, path):
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [("localhost:7860", 200), ("192.168.1.9:7860", 200), ("[::1]:7860", 200), ("evil.example:7860", 403), ("", 403)],
+    [
+        ("localhost:7860", 200),
+        ("192.168.1.9:7860", 200),
+        ("[::1]:7860", 200),
+        ("evil.example:7860", 403),
+        ("", 403),
+        ("[", 403),
+    ],
 )
 def test_a_name_that_was_made_to_lead_here_is_refused(tmp_path, host, status):
     assert ask(tmp_path, "/", host=host)[0] == status
@@ -265,7 +274,7 @@ def test_a_name_that_was_made_to_lead_here_is_refused(tmp_path, host, status):
 
 def test_other_pages_in_the_browser_may_not_ask(tmp_path):
     assert ask(tmp_path, "/", origin="http://127.0.0.1:7860")[0] == 200
-    for origin in ("https://example.org", "null", "http://127.0.0.1:7861"):
+    for origin in ("https://example.org", "null", "http://127.0.0.1:7861", "http://["):
         assert ask(tmp_path, "/gradio_api/upload", "POST", origin=origin)[0] == 403
 
 
@@ -289,7 +298,8 @@ def test_no_other_file_of_the_machine_is_served_or_looked_at(tmp_path):
             question = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}).encode()
             status, _, received = ask(folder, "/gradio_api/queue/join", "POST", [question[:9], question[9:]])
             assert (status, received) == (seen, question if seen == 200 else None), path
-    assert ask(folder, "/gradio_api/queue/join", "POST", [b"{"])[0] == 400
+    for nonsense in (b"{", b"[" * guard.QUESTION):
+        assert ask(folder, "/gradio_api/queue/join", "POST", [nonsense])[0] == 400, nonsense[:9]
 
 
 def test_what_is_sent_is_bounded(tmp_path):
@@ -337,6 +347,29 @@ def test_a_model_that_cannot_be_opened_is_refused_in_a_sentence(tmp_path):
     code, said = effnet(tmp_path / "none.keras")
     assert code == 2
     assert "Missing: none.keras and none.json" in said.replace("\n", " ")
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGHUP"])
+def test_pictures_go_also_where_the_process_is_ended_or_its_terminal_closed(monkeypatch, how):
+    closed, number = [], getattr(signal, how)
+
+    @contextlib.contextmanager
+    def serve(*_):
+        try:
+            os.kill(os.getpid(), number)
+            yield demo.Served("there", Path(), True)
+        finally:
+            closed.append(how)
+
+    monkeypatch.setattr(serving, "serve", serve)
+    monkeypatch.setattr(serving, "open_model", lambda path: None)
+    before = signal.signal(number, lambda *_: pytest.fail("the command does not hear it"))
+    try:
+        assert effnet("model.keras")[0] == 0
+    finally:
+        signal.signal(number, before)
+    assert closed == [how]
 
 
 # the server

@@ -14,7 +14,7 @@ from rich.console import Console
 
 
 def demo(model_path: Path, host: str, port: int | None, open_browser: bool, console: Console) -> None:
-    """Serves the page until Ctrl-C, or until the process is told to end.
+    """Serves the page until Ctrl-C, or until the process is told to end: no picture stays then.
 
     Args:
         model_path: See `serving.open_model`.
@@ -27,7 +27,8 @@ def demo(model_path: Path, host: str, port: int | None, open_browser: bool, cons
         CourseError: If the model cannot be opened, the page not be served, or Gradio is not installed.
     """
     stop = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    ends = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]  # the latter: a terminal is closed
+    before = {each: signal.signal(each, lambda *_: stop.set()) for each in ends}
     how = {"soft_wrap": True, "markup": False, "highlight": False}
     try:
         with serving.serve(serving.open_model(model_path), host, port, open_browser) as served:
@@ -40,4 +41,5 @@ def demo(model_path: Path, host: str, port: int | None, open_browser: bool, cons
     except (ValueError, ImportError) as error:
         raise CourseError(str(error)) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

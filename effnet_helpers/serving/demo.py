@@ -163,7 +163,8 @@ def _blocks(gradio: Any, opened: Opened, is_local: bool) -> Any:
 def tidy(folder: Path, stop: threading.Event) -> None:
     """Deletes pictures that have been there for long enough, until told to stop."""
     while not stop.wait(2):
-        for file in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+        files = [Path(place, name) for place, folders, names in os.walk(folder) for name in (*folders, *names)]
+        for file in sorted(files, reverse=True):  # what is in a folder before the folder
             with contextlib.suppress(OSError):  # gone, or a folder that is not empty
                 if time.time() - file.stat().st_mtime > KEPT:
                     file.rmdir() if file.is_dir() else file.unlink()

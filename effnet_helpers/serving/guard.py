@@ -6,14 +6,16 @@ edits code. So requests are admitted by a list, and what is not on it does not e
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
+import os
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from effnet_helpers.serving.answers import MAX_BYTES, too_large
 
@@ -90,9 +92,9 @@ class Guard:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = headers.get("host", ""), headers.get("origin")
         # A page from elsewhere, whose name was made to lead here, or that sends here what its reader did not ask for.
-        if urlsplit(f"//{host}").hostname != self.host and not is_own_name(host):
+        if (_split(f"//{host}").hostname or "") != self.host.lower() and not is_own_name(host):
             return 403, f"This page is not served under the name {host!r}."
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _split(origin).netloc != host:
             return 403, "Only this page itself may ask."
         method, path = scope["method"], scope["path"]
         known = READ if method in ("GET", "HEAD") else WRITE if method == "POST" else None
@@ -104,16 +106,16 @@ class Guard:
             size = headers.get("content-length", "")
             if size.isdecimal() and int(size) > MAX_BYTES + FRAME:
                 return 413, too_large(int(size))
-            if sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file()) > HELD:
+            if sum(_sizes(self.folder)) > HELD:
                 return 503, "Too many pictures at a time: try again in a minute."
         return None
 
     def _refusal_of_question(self, body: bytes) -> tuple[int, str] | None:
         try:
-            question = json.loads(body)
-        except ValueError:
+            paths = list(_named("path", json.loads(body)))
+        except (ValueError, RecursionError):  # no JSON, or lists in lists without an end
             return 400, "This is no question."
-        if all(isinstance(path, str) and self._is_held(path) for path in _named("path", question)):
+        if all(isinstance(path, str) and self._is_held(path) for path in paths):
             return None
         return 403, "Only a picture that was sent here can be looked at."
 
@@ -127,10 +129,7 @@ class Guard:
 
 def is_own_name(host: str) -> bool:
     """Whether a browser that asks for this host means this computer: an address, localhost, or the computer's name."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
+    name = _split(f"//{host}").hostname or ""
     own = socket.gethostname().lower()
     if name in {"localhost", own, own.partition(".")[0], f"{own.partition('.')[0]}.local"} - {""}:
         return True
@@ -139,6 +138,21 @@ def is_own_name(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _split(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError:  # such as "["
+        return urlsplit("")
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    """Yields the sizes of files that may be deleted meanwhile, which `rglob` does not forgive."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                yield os.stat(os.path.join(place, name)).st_size
 
 
 def _named(key: str, value: Any) -> Iterator[Any]:
