@@ -37,6 +37,8 @@ def test_memory_of_names_is_foretold():
     table = evaluation.measured("memory").sort_values("images")
     first, *more = table.itertuples()
     assert len(more) == 2
+    each = 2**20 * (more[-1].peak_mb - first.peak_mb) / (more[-1].images - first.images)
+    assert abs(training.growth.BYTES_OF_A_NAME / each - 1) < 0.02
     for row in more:
         megabytes = first.peak_mb + training.growth.BYTES_OF_A_NAME * (row.images - first.images) / 2**20
         assert abs(megabytes / row.peak_mb - 1) < BAND / 2

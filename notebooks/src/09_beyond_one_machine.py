@@ -487,8 +487,8 @@ shared.cleanup()
 
 # %% [markdown]
 # On the right the next bottleneck is never the network between the GPUs: the gradients of so small a model are nothing
-# to such links. First it is *decoding*: eight A100 compute faster than the processors beside them can read pictures,
-# in the published figures, too. Then it is the file server. Whoever buys GPUs for a small network buys input first:
+# to such links. First it is *decoding*: eight A100 compute faster than the processors beside them can read pictures
+# and vary them, in the published figures, too. Then it is the file server. Whoever buys GPUs for a small network buys input first:
 # pictures shrunk beforehand, decoded once, kept on the disks of the machines that use them; or features, which need
 # one pass.
 #
