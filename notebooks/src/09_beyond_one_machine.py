@@ -488,9 +488,9 @@ shared.cleanup()
 # %% [markdown]
 # On the right the next bottleneck is never the network between the GPUs: the gradients of so small a model are nothing
 # to such links. First it is *decoding*: eight A100 compute faster than the processors beside them can read pictures
-# and vary them, in the published figures, too. Then it is the file server. Whoever buys GPUs for a small network buys input first:
-# pictures shrunk beforehand, decoded once, kept on the disks of the machines that use them; or features, which need
-# one pass.
+# and vary them, in the published figures, too. Then it is the file server. Whoever buys GPUs for a small network buys
+# input first: pictures shrunk beforehand, decoded once, kept on the disks of the machines that use them; or features,
+# which need one pass.
 #
 # On the left there is nothing to read, but every step waits for more exchanges, the more processes there are: many slow
 # devices with a small share each gain little. Both are reasons to begin with the first section of this page.

@@ -180,8 +180,8 @@ for n in (2, 8, 64, 1024):
 # ## 09.5 · What helps
 #
 # *Judge a claim.* Two processes of one core each train at 1.2 times the speed of one, with 16 images in a step of both
-# together. Of a step of theirs, two fifths go to adding up gradients, nothing to waiting for input. Which of these would
-# bring the speed-up nearer to 2, on the same two cores?
+# together. Of a step of theirs, two fifths go to adding up gradients, nothing to waiting for input. Which of these
+# would bring the speed-up nearer to 2, on the same two cores?
 #
 # - **A** More images in a step, with a learning rate that fits.
 # - **B** A faster disk.
