@@ -519,8 +519,10 @@ def test_committed_sets_are_of_all_draws_each_once_beside_the_published_ones():
 def test_the_committed_curve_is_the_one_that_was_scored():
     curve = evaluation.measured("few_labels")
     scored = curve[(curve["scored_on"] == "test") & (curve["method"] == "region head")]
+    assert {labels: [*rows["draw"]] for labels, rows in scored.groupby("labels")} == {
+        labels: [*few_labels.MEASURED_ON] for labels in few_labels.LABELS
+    }
     scored = scored[scored["labels"] == few_labels.SCORED]
-    assert sorted(scored["draw"]) == [*few_labels.MEASURED_ON]
     developed = curve[curve["scored_on"] == "val"]
     assert sorted(developed["draw"].unique()) == [*few_labels.DEVELOPED_ON]
     ours = next(record.ours for record in read_records(command.OUT) if "ViT-L/14" in record.what)

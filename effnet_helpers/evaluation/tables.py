@@ -14,7 +14,7 @@ def measured(name: str) -> pd.DataFrame:
 
     Args:
         name: `"few_labels"` (accuracy by method, number of labels and draw; scored on "val" while the recipe was
-            looked at, on "test" once it was fixed, "mixed" in the first version; `make bench ROW=few-labels`),
+            looked at, on "test" once it was fixed; `make bench ROW=few-labels`),
             `"growth"` (seconds and memory by images, size and variant; `make bench ROW=growth`), `"recipes"` (a row for
             each fine-tuning of `make bench ROW=recipes`: set, choices, accuracies, multiply-adds), `"frozen_head"`
             (validation accuracy by what the classifier of lesson 04 is given, over seeds), `"conformal"` (prediction

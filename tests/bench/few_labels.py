@@ -28,7 +28,7 @@ SCORED = 100
 TO_BLOCK, STARTS = "block5a", 3
 """The block was settled by earlier development, the number of starts is looked at again on development draws."""
 DEVELOPED_ON, MEASURED_ON = range(100, 103), range(10, 13)
-"""Seeds of draws. The first version of this table was scored on 0 to 4, from all splits together ("mixed")."""
+"""Seeds of draws."""
 CLIP = {"ViT-L/14": 0.975, "ViT-B/32": 0.685}
 """Nominal against defective with 50 + 50 images: Megahed et al., arXiv 2501.12596."""
 NOMINAL = {"nominal": 2}
