@@ -255,6 +255,26 @@ def test_a_run_that_fails_is_named_and_runs_again_on_resume(course, on_two_worke
     assert (result.exit_code, len(journal(tmp_path))) == (0, 3), result.output
 
 
+def test_what_was_interrupted_before_anything_ran_is_not_said_to_go_on(course, on_two_workers, monkeypatch):
+    calls = []
+
+    def interrupted(root, name, *rest, **how):
+        calls.append(name)
+        if len(calls) == 3:  # of the sweep, of its first run, of its second
+            raise KeyboardInterrupt
+        return new_run_dir(root, name, *rest, **how)
+
+    new_run_dir = run.new_run_dir
+    for module in (run, sweep):
+        monkeypatch.setattr(module, "new_run_dir", interrupted)
+    result = effnet("sweep", "1", "-p", "seed=0,1", "--root", course, "--name", "early")
+    assert result.exit_code != 0
+    assert f"Nothing ran; {course / 'runs' / 'early'} may go." in result.output and "--resume" not in result.output
+    result = effnet("sweep", "--resume", "early", "--root", course)
+    assert result.exit_code == 2
+    assert "early cannot go on: its run seed-1 has not begun; it was interrupted before anything ran" in result.stderr
+
+
 def outcome(status="ok", **records):
     outputs = [new_output("display_data", {RECORD_MIME: {"name": n, "value": v}}) for n, v in records.items()]
     return Outcome("01_tiny", status, 60.0, Usage(100, 1), new_notebook(cells=[new_code_cell("1", outputs=outputs)]))

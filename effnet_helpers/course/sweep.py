@@ -14,7 +14,15 @@ from effnet_helpers.course import CourseError, profiles
 from effnet_helpers.course.display import duration, failure_line
 from effnet_helpers.course.execute import Outcome
 from effnet_helpers.course.kernels import CAN_SHARE_TURNS
-from effnet_helpers.course.run import MEMORY_OF_A_KERNEL, default_name, ended_well, new_run_dir, run_series, write_whole
+from effnet_helpers.course.run import (
+    MEMORY_OF_A_KERNEL,
+    PARAMETERS,
+    default_name,
+    ended_well,
+    new_run_dir,
+    run_series,
+    write_whole,
+)
 from effnet_helpers.course.seeds import RUNS, STATISTICS, conclude, runs_table
 from effnet_helpers.course.sweep_plan import KEPT, Plan, read_kept, refuse_other
 from effnet_helpers.machine import memory_gb, usable_cores
@@ -144,7 +152,8 @@ def sweep(
         ended = [each for run in planned.given for each in ended_well(folder / run)]
         whole = len(ended) == len(planned.given) * len(planned.notebooks)
         if (folder / KEPT).exists() and not whole:
-            say(f"`effnet sweep --resume {name}` goes on with it.")
+            can_go_on = all((folder / run / PARAMETERS).is_file() for run in planned.given)
+            say(f"`effnet sweep --resume {name}` goes on with it." if can_go_on else f"Nothing ran; {folder} may go.")
     say(f"Wrote {folder / STATISTICS}, {folder / RUNS}")
     say(f"Open {folder / 'index.html'}")
     for label in (f"{run} {path.stem}" for run in planned.given for path in planned.notebooks):

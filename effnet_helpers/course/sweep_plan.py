@@ -119,7 +119,7 @@ def resumed(
         The sweep's name, also where `latest` is given, and its plan.
 
     Raises:
-        CourseError: If there is no such sweep, or something is not the same.
+        CourseError: If there is no such sweep, one of its runs is not there, or something is not the same.
     """
     runs = root / "runs"
     known = [path.parent.relative_to(runs).as_posix() for path in sorted(runs.rglob(KEPT))]
@@ -132,6 +132,9 @@ def resumed(
     refuse_other(name, kept, wanted | {"parameters": asked.values if asked else {}})
     values, texts, given = kept["parameters"], asked.texts if asked else {}, {}
     for run, combination in _named(values).items():
+        if not (runs / name / run / "parameters.json").is_file():
+            said = "it was interrupted before anything ran, or its folder is gone, so take another --name"
+            raise CourseError(f"--resume: {name} cannot go on: its run {run} has not begun; {said}")
         assigned = [f"{each}={texts[each][values[each].index(combination[each])]}" for each in texts]
         *_, given[run] = profiles.resumed(root, f"{name}/{run}", [], None, assigned)
     return name, Plan(chosen, kept["profile"], values, texts, given)
