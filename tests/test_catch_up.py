@@ -8,7 +8,7 @@ from effnet_helpers.course.cli import app
 
 import jupytext
 import pytest
-from tiny import tiny_backbone
+from tiny import tiny_backbone, tiny_classifier
 from typer.testing import CliRunner
 
 SMALL = {"image_size": "64", "limit_per_class": "6", "from_block": '"block7a"', "steps": "1", "head_epochs": "1"}
@@ -91,6 +91,18 @@ def test_what_the_learner_has_stays(cache, tmp_path):
     done = effnet(tmp_path / "course", "05")
     assert done.exit_code == 2 and done.output.count("\n") == 1 and head.name in done.output
     assert (tmp_path / "course" / head).read_text() == "mine"
+
+
+def test_a_model_that_lies_where_the_head_is_to_be_stays(tmp_path):
+    path, card = (
+        tmp_path / "heads" / "head.keras",
+        {"class_names": ["a", "b", "c"], "resize_mode": "pad", "variant": "Lite0"},
+    )
+    model = tiny_classifier()
+    assert catch_up.keep(model, path, **card) == catch_up.keep(model, path, **card) == path
+    first = path.read_bytes()
+    other = catch_up.keep(tiny_classifier(seed=1), path, **card)
+    assert other.name == "head_2.keras" and other.is_file() and path.read_bytes() == first
 
 
 def test_a_lesson_that_is_none_is_refused_in_a_sentence(cache, tmp_path):

@@ -269,7 +269,8 @@ def test_what_was_interrupted_before_anything_ran_is_not_said_to_go_on(course, o
         monkeypatch.setattr(module, "new_run_dir", interrupted)
     result = effnet("sweep", "1", "-p", "seed=0,1", "--root", course, "--name", "early")
     assert result.exit_code != 0
-    assert f"Nothing ran; {course / 'runs' / 'early'} may go." in result.output and "--resume" not in result.output
+    assert "early cannot go on, since a run of it has no folder: take another --name." in result.output
+    assert "--resume" not in result.output
     result = effnet("sweep", "--resume", "early", "--root", course)
     assert result.exit_code == 2
     assert "early cannot go on: its run seed-1 has not begun; it was interrupted before anything ran" in result.stderr

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from effnet_helpers.course import CourseError, profiles
 from effnet_helpers.course.lay_out import lay_out, series
 from effnet_helpers.machine import from_here
+
+if TYPE_CHECKING:
+    import keras
 
 FOLDER = Path("runs", "catch-up")
 HEAD = {"epochs": 25, "learning_rate": 0.002}  # as lesson 04 fits it
@@ -94,15 +97,40 @@ def _make(start: Start, values: dict[str, Any], path: Path) -> str:
         block = training.choose_recipe(images.sizes["train"], accuracy, from_block=asked).from_block
         found += training.extract_features(models.split_at_block(model, block)[0], images, start.splits[:2]).values()
         cut = f", and what goes into {block}"
-    path.parent.mkdir(parents=True, exist_ok=True)
     named = {"class_names": images.class_names, "variant": values["variant"], "bits": images.bits}
-    models.save(model, path, **named, resize_mode=values["resize_mode"])
+    path = keep(model, path, **named, resize_mode=values["resize_mode"])
     reused, size = sum(part.reused for part in found), sum(part.values.nbytes for part in found) / 1e6
     return (
         f"the cache has its features of {sum(images.sizes[split] for split in start.splits):,} images{cut} "
         f"({size:,.0f} MB, {reused} of {len(found)} parts were there before), and {_shown(path)} is a head fitted on "
         f"them (validation accuracy {accuracy:.3f})"
     )
+
+
+def keep(model: keras.Model, path: Path, **card: Any) -> Path:
+    """Saves a model beside whatever models lie there, unless the same does already; returns where it is."""
+    from effnet_helpers import models
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place, number = path, 1
+    while place.exists() and not _is_kept(model, place):
+        number += 1
+        place = path.with_stem(f"{path.stem}_{number}")
+    if not place.exists():
+        models.save(model, place, **card)
+    return place
+
+
+def _is_kept(model: keras.Model, path: Path) -> bool:
+    from effnet_helpers import models
+
+    import numpy as np
+
+    try:
+        kept = models.load(path)[0].get_weights()
+    except ValueError:  # damaged, or without its card
+        return False
+    return len(kept) == len(model.get_weights()) and all(map(np.array_equal, kept, model.get_weights()))
 
 
 def _values(notebook: Path, given: dict[str, dict[str, Any]]) -> dict[str, Any]:

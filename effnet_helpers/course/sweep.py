@@ -153,7 +153,8 @@ def sweep(
         whole = len(ended) == len(planned.given) * len(planned.notebooks)
         if (folder / KEPT).exists() and not whole:
             can_go_on = all((folder / run / PARAMETERS).is_file() for run in planned.given)
-            say(f"`effnet sweep --resume {name}` goes on with it." if can_go_on else f"Nothing ran; {folder} may go.")
+            not_begun = f"{name} cannot go on, since a run of it has no folder: take another --name."
+            say(f"`effnet sweep --resume {name}` goes on with it." if can_go_on else not_begun)
     say(f"Wrote {folder / STATISTICS}, {folder / RUNS}")
     say(f"Open {folder / 'index.html'}")
     for label in (f"{run} {path.stem}" for run in planned.given for path in planned.notebooks):

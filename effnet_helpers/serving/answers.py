@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 MAX_BYTES = 20 * 2**20  # of a picture's file
-MAX_PIXELS = 64_000_000  # of a picture: 200 MB while it is read
+MAX_PIXELS = 64_000_000  # of a picture: 200 MB as RGB, and some copies of it while it is read
 NAMED = 12  # classes that are named, where there are more
 KINDS = "JPEG, PNG, WebP, BMP and GIF"
 NO_MAP = "Where the model looked can be shown for .keras files only."
