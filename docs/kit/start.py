@@ -100,7 +100,7 @@ def set_up(kit: Path) -> None:
     if folder.exists() and not (kit / STARTED).exists():
         raise KitError(".venv is here already and is not of this kit; unpack the archive into a folder of its own")
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)  # on Windows something may be left that is in use
     (kit / STARTED).touch()
     try:
         _run([sys.executable, "-m", "venv", str(folder)], "the environment cannot be made")

@@ -120,7 +120,10 @@ class Workers:
 
 @contextlib.contextmanager
 def local_workers(at_once: int, say: Callable[[str], None]) -> Iterator[Workers]:
-    """Starts workers that only this machine can reach, each with its share of the cores, and in the end ends them."""
+    """Starts workers that only this machine can reach, each with its share of the cores, and in the end ends them.
+
+    Their ports ask for no password: who else has an account on this machine could have them compute.
+    """
     cores = usable_cores()
     environment = {"PYTHONHASHSEED": None} | dict.fromkeys(THREADS, str(max(1, cores // at_once)))
     environment = {name: value for name, value in environment.items() if name not in os.environ}  # the user's own stay

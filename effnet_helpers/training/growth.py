@@ -221,13 +221,12 @@ def _count(variant: str, image_size: int) -> int:
     return models.count_multiply_adds(models.build_backbone(variant, weights=None, image_size=image_size))
 
 
-def fit_steps(table: pd.DataFrame, features: Rates | None = None) -> Rates:
+def fit_steps(table: pd.DataFrame) -> Rates:
     """Finds the rates behind measured steps of one process, and behind what two processes take to add up gradients.
 
     Args:
         table: As `evaluation.measured("distributed")`: `processes`, `what` ("step", "all-reduce" or "input"), `size`
             (images in a step, or bytes) and `milliseconds`.
-        features: Rates to take over what is not in this table.
 
     Returns:
         Rates for one process of one core. Its `read` is what is taken from kept activations.
@@ -237,9 +236,8 @@ def fit_steps(table: pd.DataFrame, features: Rates | None = None) -> Rates:
     sums = table.query("what == 'all-reduce' and processes == 2")
     # Two exchanges of half the gradients each: their bytes are those of the gradients.
     latency, per_byte = _least_squares([np.full(len(sums), 2.0), sums["size"].to_numpy()], sums["milliseconds"] / 1000)
-    given = features or Rates("measured", read=0.0, forward=float("nan"), train=0.0)
-    known = {"step": step, "train": train, "latency": latency, "link": 1 / per_byte if per_byte else float("inf")}
-    return replace(given, **known)
+    link = 1 / per_byte if per_byte else float("inf")
+    return Rates("measured", read=0.0, forward=float("nan"), train=train, step=step, link=link, latency=latency)
 
 
 def _least_squares(columns: list[np.ndarray], values: Iterable[float]) -> list[float]:
