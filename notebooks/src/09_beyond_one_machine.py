@@ -44,6 +44,9 @@ from sklearn.preprocessing import StandardScaler
 
 print(runtime.describe())
 tf.get_logger().setLevel("WARNING")  # else strategies tell at length what they are made of
+tf.config.set_visible_devices([], "GPU")  # processors everybody has; a section below makes two of one
+halves = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], halves)
 
 # %% [markdown]
 # What you may want to change:
@@ -63,9 +66,6 @@ split_seed: int = 0  # another seed gives another split
 seed: int = 0  # for random weights and the order of images
 
 # %%
-tf.config.set_visible_devices([], "GPU")  # processors everybody has; a section below makes two of one
-halves = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], halves)
 options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed, "group_by": group_by}
 images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
 backbone = models.build_backbone(variant, image_size=image_size, drop_connect_rate=0.0)
