@@ -77,6 +77,16 @@ def test_level_0_shows_everything(noisy_tensorflow):
     assert run.stderr == KNOWN + UNKNOWN + NO_DRIVER
 
 
+def test_kept_activations_are_served_without_a_word_of_tensorflow():
+    """It prints an error at the sight of float16, on processors that do not compute with it: most of them."""
+    served = run_python(
+        "from effnet_helpers import data; import numpy as np\n"
+        "print(*data.from_arrays(np.ones((1, 1), 'float16'), [0]).take(1).as_numpy_iterator())"
+    )
+    assert served.stdout.startswith("(array([[1.]], dtype=float32)")
+    assert served.stderr == ""
+
+
 @pytest.mark.parametrize("absent", ["import os; os.close(2)", "import os, sys; sys.stderr = None; os.close(2)"])
 def test_start_without_descriptor_2(noisy_tensorflow, absent):
     run = run_python(f"{absent}\nfrom effnet_helpers import runtime; print('alive')", noisy_tensorflow)

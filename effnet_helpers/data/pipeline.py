@@ -101,10 +101,13 @@ def from_arrays(
     if len(inputs) != len(labels):
         raise ValueError(f"Each input needs one label. Received: {len(inputs)} inputs and {len(labels)} labels")
 
+    def read(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # Cast by NumPy: at the sight of float16 TensorFlow prints an error on processors that do not compute with it.
+        return inputs[indices].astype(np.float32), labels[indices]
+
     def rows(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        batch, batch_labels = tf.numpy_function(lambda i: (inputs[i], labels[i]), [indices], (inputs.dtype, np.int32))
-        batch = tf.ensure_shape(batch, (None, *inputs.shape[1:]))
-        return tf.cast(batch, tf.float32), tf.ensure_shape(batch_labels, (None,))
+        batch, batch_labels = tf.numpy_function(read, [indices], (np.float32, np.int32))
+        return tf.ensure_shape(batch, (None, *inputs.shape[1:])), tf.ensure_shape(batch_labels, (None,))
 
     indices = _order(labels, batch_size, shuffle, balanced, seed, first_batch, share)
     return without_autotuning(indices.map(rows, num_parallel_calls=2, deterministic=True).prefetch(AHEAD))

@@ -228,9 +228,10 @@ def _activations(
         # Filled up to as many rows each time: Keras would trace the whole network again for the last, smaller one.
         missing = rows - len(images)
         batch = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else images
-        with np.errstate(over="ignore"):
-            values = network.predict_on_batch(batch).astype(dtype)
+        values = network.predict_on_batch(batch)
         values = values[: len(images)] if processes is None else processes.join(values, min(left, batch_size))
+        with np.errstate(over="ignore"):
+            values = values.astype(dtype)
         left -= len(values)
         if not np.isfinite(values).all():
             limit = " below 65,504" if dtype == "float16" else ""
