@@ -9,6 +9,8 @@ import pytest
 TWO = ("red:5000", "blue:5000")
 MPI_ALONE = r"_SIZE without --cluster: expected --cluster with an address for each process\. Received: '[24]'"
 
+OPEN_MPI = {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}
+
 
 def tf_config(index, workers=TWO, kind="worker", chief=None):
     cluster = {"worker": workers} | ({"chief": chief} if chief else {})
@@ -31,11 +33,13 @@ def slurm(tasks, rank, nodes, per_node):
         (None, None, tf_config(0, ["blue:5000"], "chief", ["red:5000"]), TWO, 0),
         (None, None, tf_config(0, ["blue:5000"], "worker", ["red:5000"]), TWO, 1),
         ("red:5000, blue:5000", 1, tf_config(0), TWO, 1),  # what is asked for counts before what is set
-        ("red:5000,blue:5000", None, {"OMPI_COMM_WORLD_RANK": "1"}, TWO, 1),
-        ("red:5000,blue:5000", None, {"PMI_RANK": "0"}, TWO, 0),
-        ("red:5000,blue:5000", None, {"SLURM_PROCID": "1"}, TWO, 1),
+        ("red:5000,blue:5000", None, OPEN_MPI, TWO, 1),
+        ("red:5000,blue:5000", None, {"PMI_RANK": "0", "PMI_SIZE": "2"}, TWO, 0),
+        ("red:5000,blue:5000", None, {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}, TWO, 1),
         # what mpirun in a batch script of SLURM's hands on
-        ("red:5000,blue:5000", None, {"SLURM_PROCID": "0", "OMPI_COMM_WORLD_RANK": "1"}, TWO, 1),
+        ("red:5000,blue:5000", None, {"SLURM_PROCID": "0", **OPEN_MPI}, TWO, 1),
+        # the batch script itself, which is none of them
+        ("localhost:5000,localhost:5001", None, {"SLURM_PROCID": "0"}, ("localhost:5000", "localhost:5001"), None),
         (None, None, {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "1"}, None, None),
         ("localhost:5000,127.0.0.1:5001", None, {}, ("localhost:5000", "127.0.0.1:5001"), None),
         ("[::1]:5000,[fe80::1]:5000", 0, {}, ("[::1]:5000", "[fe80::1]:5000"), 0),
@@ -62,12 +66,13 @@ def test_the_cluster_is_found(addresses, index, environment, expected, at):
         ("red,blue", 0, {}, r"--cluster: expected different addresses"),
         ("red:5000,blue:5000", 2, {}, r"--index: expected --index 0 to 1"),
         ("red:5000,blue:5000", None, {}, r"--index: expected --index 0 to 1"),
+        ("red:5000,blue:5000", None, {"SLURM_PROCID": "0"}, r"--index: expected --index 0 to 1"),
         (None, None, tf_config(2), r"TF_CONFIG: expected .*the task is none of the workers"),
         (None, None, tf_config(0, kind="ps"), r"TF_CONFIG: expected .*the task is none of the workers"),
         (None, None, {"TF_CONFIG": "red,blue"}, r"TF_CONFIG: expected .*Received: red,blue"),
         (None, None, {"TF_CONFIG": "[]"}, r"TF_CONFIG: expected"),
         (None, None, tf_config(0, "red:5000"), r"TF_CONFIG: expected .*addresses are no list"),
-        (None, None, {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}, MPI_ALONE),
+        (None, None, OPEN_MPI, MPI_ALONE),
         (None, None, {"PMI_SIZE": "4", "PMI_RANK": "3"}, MPI_ALONE),
         # mpirun over the nodes of a batch script: its helpers are SLURM's tasks, not what they start
         (

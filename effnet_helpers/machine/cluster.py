@@ -14,7 +14,9 @@ FIRST_PORT = 29700
 """Of processes that SLURM started, which names hosts and no ports."""
 MPI = {"OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMI_RANK": "PMI_SIZE"}
 """Where Open MPI and MPICH say which process this is, and of how many."""
-RANKS = (*MPI, "SLURM_PROCID")  # `mpirun` in a batch script of SLURM hands on that of the script, 0 for all
+RANKS = MPI | {
+    "SLURM_PROCID": "SLURM_STEP_NUM_TASKS"
+}  # a batch script of SLURM has the first as well, 0, not the second
 LOOPBACK = ("localhost", "127.0.0.1")
 
 
@@ -67,7 +69,8 @@ def find_cluster(
     fits = fits and len({*named}) == len(named)
     expect(fits, "--cluster", addresses, "different addresses, as in red:5000,blue:5000")
     if index is None:
-        index = next((int(environment[name]) for name in RANKS if environment.get(name, "").isdecimal()), None)
+        told = (rank for rank, size in RANKS.items() if environment.get(size) == str(len(named)))
+        index = next((int(environment[rank]) for rank in told if environment.get(rank, "").isdecimal()), None)
     is_here = all(each.rpartition(":")[0] in LOOPBACK for each in named)
     expected = f"--index 0 to {len(named) - 1}, which of these addresses this process has"
     expect(is_here if index is None else 0 <= index < len(named), "--index", index, expected)
