@@ -22,6 +22,7 @@ import pandas as pd
 import psutil
 import pytest
 from bs4 import BeautifulSoup
+from distributed import Client, Security
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from rich.console import Console
 from typer.testing import CliRunner
@@ -320,6 +321,14 @@ def test_what_can_be_told_goes_by_the_number_of_seeds():
     assert "with" not in seeds.about_seeds(20, 1)
 
 
+def test_nobody_without_its_certificates_reaches_the_workers(two_workers):
+    address = two_workers.client.scheduler.address
+    assert address.startswith("tls://127.0.0.1:")
+    for other, security in ((address.replace("tls", "tcp"), None), (address, Security.temporary())):
+        with pytest.raises(OSError, match=r"Timed out|reset by peer|certificate"):
+            Client(other, timeout=3, security=security)
+
+
 @pytest.mark.posix
 def test_what_is_killed_runs_again_and_counts_once(course, on_two_workers, tmp_path):
     """One run loses its worker, one its kernel."""
@@ -370,7 +379,7 @@ def test_whoever_ends_a_sweep_leaves_no_process(course, tmp_path, how):
     else:
         process.kill()
     output, errors = process.communicate(timeout=60)
-    _, alive = psutil.wait_procs(started, timeout=0 if how == signal.SIGINT else 10)
+    _, alive = psutil.wait_procs(started, timeout=2 if how == signal.SIGINT else 10)
     assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
     if how == signal.SIGINT:
         assert (process.returncode, errors) == (130, "effnet: interrupted\n")

@@ -26,7 +26,7 @@ from effnet_helpers.course.run import run_one, write_whole
 from effnet_helpers.machine import usable_cores
 
 import dask
-from distributed import Client, KilledWorker, LocalCluster, get_worker
+from distributed import Client, KilledWorker, LocalCluster, Security, get_worker
 
 TRIES = 3  # of a run whose worker or kernel dies
 CONNECT_SECONDS, POLL_SECONDS = 10, 0.2
@@ -120,10 +120,7 @@ class Workers:
 
 @contextlib.contextmanager
 def local_workers(at_once: int, say: Callable[[str], None]) -> Iterator[Workers]:
-    """Starts workers that only this machine can reach, each with its share of the cores, and in the end ends them.
-
-    Their ports ask for no password: who else has an account on this machine could have them compute.
-    """
+    """Starts workers that only this process can reach, each with its share of the cores, and in the end ends them."""
     cores = usable_cores()
     environment = {"PYTHONHASHSEED": None} | dict.fromkeys(THREADS, str(max(1, cores // at_once)))
     environment = {name: value for name, value in environment.items() if name not in os.environ}  # the user's own stay
@@ -140,6 +137,7 @@ def local_workers(at_once: int, say: Callable[[str], None]) -> Iterator[Workers]
                 scheduler_kwargs={"dashboard": False},
                 memory_limit=None,  # Dask would watch the worker; the memory is its kernel's
                 local_directory=scratch,
+                security=Security.temporary(),  # certificates that other accounts of this machine do not have
                 preload=IGNORE_CTRL_C,
                 silence_logs=logging.CRITICAL,
             )

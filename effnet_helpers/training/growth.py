@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -165,10 +166,10 @@ def plan_growth(rates: Rates, job: Job, images: Iterable[int], devices: Iterable
     for count, n in itertools.product(images, devices):
         records.expect(count >= 1 and n >= 1, "images and devices", (count, n), "1 or more of each")
         if job.passes:
-            parts, steps = step_parts(rates, job, n), count * job.passes / (job.batch * n)
+            parts, steps = step_parts(rates, job, n), math.ceil(count * job.passes / (job.batch * n))
         else:  # features: nothing is sent, and the network is run forward only
             parts = step_parts(replace(rates, train=rates.forward, latency=0.0), replace(job, gradient_bytes=0), n)
-            steps = count / (job.batch * n)
+            steps = math.ceil(count / (job.batch * n))
         seconds, waits_for = _seconds(parts, rates.reads_ahead)
         rows.append(
             {
