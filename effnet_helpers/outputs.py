@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 SOFTWARE = "effnet-helpers"  # what a contact sheet says in its PNG text `Software`
 BEGINNINGS = ["severity", "finding", "file"], ["file", "predicted", "probability"]  # of headers of tables
+LOCK = ".effnet-lock"
 LONGEST_HEADER = 2**20  # bytes: that of a table of predictions names every class
 
 
@@ -84,6 +87,29 @@ def replacing(kind: Kind, *paths: Path) -> Iterator[Path]:
                 if old.exists():
                     os.replace(old, path)
                 raise
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keeps other processes of this package out of a folder; however this one ends, they may come.
+
+    Args:
+        folder: There is one.
+
+    Raises:
+        ValueError: If another one is at work there.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise ValueError(f"Another process is at work in {folder}: wait until it has ended, or end it") from None
+    except NotImplementedError:  # the disk of another computer that has no locks
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def csv_header(path: Path) -> list[str]:

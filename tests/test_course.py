@@ -22,6 +22,7 @@ from effnet_helpers.course.display import LiveProgress, main_figures, summary_ta
 from effnet_helpers.course.execute import Outcome, execute
 from effnet_helpers.course.kernels import Kernels, Usage
 from effnet_helpers.course.sweep_plan import Plan
+from effnet_helpers.course.work import run_all
 from effnet_helpers.records import RECORD_MIME
 
 import lesson_rules
@@ -280,7 +281,7 @@ def test_what_has_not_begun_is_left_out_after_ctrl_c():
     reported, console = [], Console(file=StringIO())
     work = {"first": interrupt, "second": lambda *_: pytest.fail("was begun")}
     with pytest.raises(KeyboardInterrupt):
-        run.run_all(work, console, report=lambda outcomes, effort: reported.append(outcomes))
+        run_all(work, console, report=lambda outcomes, effort: reported.append(outcomes))
     assert reported == []
     assert "1 notebook at once" in console.file.getvalue()
 

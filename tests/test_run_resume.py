@@ -94,6 +94,10 @@ def test_a_failed_notebook_runs_again_and_the_run_is_whole(course):
     assert now["before"] == versions
     assert now["run"]["seconds"] > versions["run"]["seconds"]
     assert now["run"]["share_of_cores_busy"] <= 1
+    whole = contents(run_dir, "*")
+    result = effnet("run", "--resume", "x", "--root", course)
+    assert "Not run again, since they ended well: 01_first, 02_second." in result.output
+    assert contents(run_dir, "*") == whole
 
 
 def test_after_kill_9_the_rest_runs_as_the_run_began(course):
@@ -105,6 +109,9 @@ def test_after_kill_9_the_rest_runs_as_the_run_began(course):
     while not ((run_dir / "02_second.ipynb").exists() and run.ended_well(run_dir)) and time.time() < deadline:
         time.sleep(0.01)
     kernels = psutil.Process(process.pid).children(recursive=True)
+    result = effnet("run", "--resume", "y", "--root", course)
+    assert result.exit_code == 2
+    assert f"Another process is at work in {run_dir}: wait until it has ended" in result.stderr
     process.kill()
     process.wait()
     for kernel in kernels:

@@ -97,9 +97,8 @@ def test_own_pictures_go_from_audit_to_predictions(effnet, pictures):
 
     model = effnet.folder / "model.keras"
     own = {"dataset": f"folder:{pictures}", "variant": "Lite0", "image_size": 96, "resize_mode": "crop"}
-    small = {"limit_per_class": 0, "from_block": "block6a", "steps": 10}
-    rest = {"balance": "class_weights", "save_to": model}
-    effnet("run", "05", *(f"-p{name}={value}" for name, value in (own | small | rest).items()), run_name="own")
+    small = {"limit_per_class": 0, "from_block": "block6a", "steps": 10, "save_to": model}
+    effnet("run", "05", *(f"-p{name}={value}" for name, value in (own | small).items()), run_name="own")
     assert '"test_accuracy"' in (effnet.runs / "own" / "metrics.json").read_text()
     assert model.exists() and model.with_suffix(".json").exists()
 

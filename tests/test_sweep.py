@@ -4,6 +4,7 @@ import collections
 import contextlib
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import threading
 import time
 from io import StringIO
 
-from effnet_helpers.course import CourseError, build, profiles, run, seeds, sweep, sweep_plan, workers
+from effnet_helpers.course import ROOT, CourseError, build, profiles, run, seeds, sweep, sweep_plan, workers
 from effnet_helpers.course.cli import app
 from effnet_helpers.course.execute import Outcome
 from effnet_helpers.course.kernels import Usage
@@ -182,6 +183,16 @@ def test_what_cannot_run_is_refused_before_anything_starts(course, assignments, 
 
 def test_a_range_that_a_lesson_computes_is_left_to_the_lesson(course):
     assert planned(course, "block=z").values == {"block": ["z"]}
+
+
+def test_sweeps_that_are_shown_can_be_planned():
+    pages = [ROOT / "README.md", *(ROOT / "notebooks" / "src").glob("*.py"), *(ROOT / "docs").rglob("*.md")]
+    lines = [line for page in pages for line in re.findall(r"effnet sweep (\d[^`#\n]*)", page.read_text("utf-8"))]
+    assert len(lines) >= 2
+    for line in lines:
+        names, *values = re.split(r"\s-p\s", line.strip())
+        chosen = profiles.select(profiles.notebooks(ROOT), names.split())
+        assert len(sweep_plan.plan(ROOT, chosen, "quick", [each.strip() for each in values]).given) > 2
 
 
 @pytest.mark.parametrize(
@@ -360,6 +371,45 @@ def test_what_is_killed_runs_again_and_counts_once(course, on_two_workers, tmp_p
 
 
 @pytest.mark.posix
+def test_a_scheduler_of_the_users_outlives_the_loss_of_a_machine(course, tmp_path):
+    """Two workers play machines; the one that has begun the first run is killed with its nanny, the other does both."""
+    (tmp_path / "wait-0").touch()
+    place = tmp_path / "scheduler.json"
+    start = [sys.executable, "-m", "dask"]
+    here = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(place)]
+    how = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path, "start_new_session": True}
+    started = [subprocess.Popen([*start, "scheduler", "--port", "0", *here], **how)]
+    started += [subprocess.Popen([*start, "worker", "--nthreads", "1", *here], **how) for _ in range(2)]
+
+    def kill():
+        while not (pids := [int(worker) for each, _, worker in journal(tmp_path) if each == "0.5_0"]):
+            time.sleep(0.02)
+        lost = next(each for each in started[1:] if os.getpgid(pids[0]) == each.pid)
+        os.killpg(lost.pid, signal.SIGKILL)
+        (tmp_path / "wait-0").unlink()
+
+    killer = threading.Thread(target=kill, daemon=True)
+    try:
+        with Client(scheduler_file=str(place), timeout=60) as client:
+            client.wait_for_workers(2, timeout=60)
+            address = client.scheduler.address
+        killer.start()
+        values = ("-p", "seed=0,1", "-p", f"folder={tmp_path}")
+        result = effnet("sweep", "1", *values, "--scheduler", address, "--name", "there", "--root", course)
+    finally:
+        for each in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(each.pid, signal.SIGKILL)
+            each.wait()
+    assert result.exit_code == 0, result.output
+    assert f"They run on the workers of {address}." in result.output
+    assert "begins again: its worker or its kernel died." in result.output
+    assert collections.Counter(each for each, *_ in journal(tmp_path)) == {"0.5_0": 2, "0.5_1": 1}
+    table = pd.read_csv(course / "runs" / "there" / "runs.csv")
+    assert table[["run", "status"]].values.tolist() == [["seed-0", "ok"], ["seed-1", "ok"]]
+
+
+@pytest.mark.posix
 @pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.release)])
 def test_whoever_ends_a_sweep_leaves_no_process(course, tmp_path, how):
     (tmp_path / "wait-1").touch()
@@ -387,3 +437,22 @@ def test_whoever_ends_a_sweep_leaves_no_process(course, tmp_path, how):
     (tmp_path / "wait-1").unlink()
     counts = collections.Counter(each for each, *_ in journal(tmp_path))
     assert len(run.ended_well(course / "runs" / f"ended-{how}" / "seed-0")) == counts["0.5_0"]
+
+
+@pytest.mark.release
+def test_a_lesson_is_swept_over_rates_and_seeds(tmp_path):
+    root = tmp_path / "course"
+    result = effnet("notebooks", root)
+    assert result.exit_code == 0, result.output
+    values = ("-p", "learning_rate=1e-4,3e-4", "-p", "seed=0,1")
+    result = effnet("sweep", "05", *values, "--profile", "smoke", "--name", "rates", "--root", root)
+    assert result.exit_code == 0, result.output
+    folder = root / "runs" / "rates"
+    table = pd.read_csv(folder / "runs.csv")
+    assert table["run"].tolist() == [
+        f"learning_rate-{rate}_seed-{seed}" for rate in ("0.0001", "0.0003") for seed in (0, 1)
+    ]
+    assert set(table["status"]) == {"ok"}
+    means = pd.read_csv(folder / "seeds.csv").query("figure == 'val_accuracy'")
+    assert means[["learning_rate", "seeds"]].values.tolist() == [[1e-4, 2], [3e-4, 2]]
+    assert (folder / "index.html").exists()

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-from effnet_helpers import data, models, runtime, training
+from effnet_helpers import data, models, outputs, runtime, training
 from effnet_helpers.course import CourseError, train_trust
 from effnet_helpers.course import train as course_train
 from effnet_helpers.course.cli import app
@@ -183,6 +183,11 @@ def test_what_was_interrupted_between_phases_ends_as_if_it_had_not_been(trained,
     interrupted_in("fine_tune", monkeypatch, (*arguments, None, True))
     assert "the same command with --resume goes on" in said.getvalue()
     assert not out.exists()
+    with (
+        outputs.alone_in(out.with_suffix(".training")),
+        pytest.raises(ValueError, match=r"^Another process is at work"),
+    ):
+        train(*arguments, resume=True)
     asked = []
 
     def answers_of_fold(_, number, *__):

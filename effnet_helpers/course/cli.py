@@ -145,7 +145,7 @@ def build(
         chosen = [source for source in chosen if not builder.keep_outputs(source)]
         if not chosen:
             return
-    from effnet_helpers.course.run import run_all
+    from effnet_helpers.course.work import run_all
 
     # One after the other, since the seconds that they print are committed.
     folder, workdir = root / "notebooks" / "src", root / "runs" / "build"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from effnet_helpers import serving
 from effnet_helpers.course import CourseError
@@ -34,7 +36,9 @@ def demo(model_path: Path, host: str, port: int | None, open_browser: bool, cons
         with serving.serve(serving.open_model(model_path), host, port, open_browser) as served:
             console.print(f"The page is at {served.address} as long as this runs. Ctrl-C ends it.", **how)
             if not served.is_local:
-                console.print("Every computer that reaches this one can open it. Cameras work on this one only.", **how)
+                there = f"http://{socket.gethostname()}:{urlsplit(served.address).port}/"
+                say = f"Every computer that reaches this one can open it, at {there} or by this one's number"
+                console.print(f"{say}. Cameras work on this one only.", **how)
             with contextlib.suppress(KeyboardInterrupt):
                 while not stop.wait(0.5):  # in short turns, since Ctrl-C does not end a wait on Windows
                     pass

@@ -112,6 +112,7 @@ def train_in_processes(options: dict[str, Any], count: int, addresses: str | Non
 
     Raises:
         CourseError: If both are asked for; also what `launch` raises.
+        OSError: What `launch` raises, and how to go on.
         ValueError: If addresses and index do not fit together.
     """
     if PULSE in os.environ:  # started by `launch`
@@ -128,7 +129,10 @@ def train_in_processes(options: dict[str, Any], count: int, addresses: str | Non
     for name, value in options.items():
         if name not in ("specification", "processes", "cluster", "index") and value is not None and value is not False:
             arguments += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    return launch(own_command(arguments), len(cluster.addresses) if cluster else count, cluster)
+    try:
+        return launch(own_command(arguments), len(cluster.addresses) if cluster else count, cluster)
+    except OSError as error:
+        raise type(error)(f"{error}; the same command with --resume goes on") from None
 
 
 def _start(
@@ -201,14 +205,11 @@ def _ended(workers: list[Worker]) -> int:
 
 
 def _terminated(*_: Any) -> None:
-    raise InterruptedError("ended by SIGTERM, and all processes with it; the same command with --resume goes on")
+    raise InterruptedError("ended by SIGTERM, and all processes with it")
 
 
 def _failure(number: int | str, workers: list[Worker], how: str) -> OSError:
-    return OSError(
-        f"process {number} of 0 to {len(workers) - 1} {how}; the others were ended, and the same command with "
-        "--resume goes on"
-    )
+    return OSError(f"process {number} of 0 to {len(workers) - 1} {how}; the others were ended")
 
 
 def _is_stopped(worker: Worker) -> bool:

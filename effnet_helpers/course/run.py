@@ -13,21 +13,18 @@ import platform
 import re
 import shutil
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from effnet_helpers import outputs
 from effnet_helpers.course import CourseError, build, profiles
-from effnet_helpers.course.display import LiveProgress, duration, summary_table
 from effnet_helpers.course.execute import CellCallback, Outcome, execute
 from effnet_helpers.course.kernels import Kernels, Usage
 from effnet_helpers.course.pages import write_index, write_page
 from effnet_helpers.course.places import Hide, hiding
+from effnet_helpers.course.work import Effort, run_all
 from effnet_helpers.machine import memory_gb, usable_cores
 
 from rich.console import Console
@@ -37,22 +34,7 @@ PARAMETERS = "parameters.json"  # how a run began
 
 EMPTY = outputs.Kind("a run", lambda folder: not any(folder.iterdir()))
 
-Work = Callable[[CellCallback, Kernels], Outcome]
 RunOne = Callable[[Path, Path, dict[str, Any], Hide, CellCallback, Kernels], Outcome]
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How many notebooks ran at once, how long it took in all, and the share of the usable cores they kept busy."""
-
-    notebooks_at_once: int
-    seconds: float
-    cores: int
-    share_of_cores_busy: float
-
-    def __str__(self) -> str:
-        at_once = f"{self.notebooks_at_once} notebook{'s' * (self.notebooks_at_once > 1)} at once"
-        return f"{duration(self.seconds)} min, {at_once}, {self.share_of_cores_busy:.0%} of {self.cores} cores busy."
 
 
 def side_by_side() -> int:
@@ -60,80 +42,6 @@ def side_by_side() -> int:
     if shutil.which("nvidia-smi"):
         return 1
     return max(1, min(2, usable_cores(), int(memory_gb()[0] / MEMORY_OF_A_KERNEL)))
-
-
-def run_all(
-    work: dict[str, Work],
-    console: Console,
-    at_once: int = 1,
-    report: Callable[[dict[str, Outcome], Effort], None] = lambda outcomes, effort: None,
-    seconds_before: float = 0.0,
-    cores: int | None = None,
-) -> dict[str, Outcome]:
-    """Works through notebooks with progress and a closing table; one that fails does not stop the others.
-
-    Args:
-        work: What to do, by the name to show. Side by side the last ones begin: later lessons take longer, and beside
-            the end of what was begun last nothing else runs.
-        console: Where progress is shown.
-        at_once: How many run side by side.
-        report: Is told, whenever a notebook has ended, what came of all that have.
-        seconds_before: For how long the run went on before it was interrupted.
-        cores: How many there are; those of this machine by default.
-
-    Returns:
-        What came of each, in the order of `work`.
-
-    Raises:
-        KeyboardInterrupt: After Ctrl-C, when all kernels have ended, and what they reached is reported and shown.
-    """
-    kernels, ended, started = Kernels(), {}, time.perf_counter() - seconds_before
-    stopped = threading.Event()
-    at_once, cores = min(at_once, len(work)), cores or usable_cores()
-
-    def so_far() -> tuple[dict[str, Outcome], Effort]:
-        seconds = time.perf_counter() - started
-        busy = sum(outcome.usage.cpu_seconds for outcome in ended.values()) / seconds / cores
-        effort = Effort(at_once, round(seconds, 1), cores, round(busy, 3))
-        return {label: ended[label] for label in work if label in ended}, effort
-
-    def collect(futures: Iterable[Future]) -> None:
-        for future in futures:
-            label = running.pop(future)
-            if isinstance(future.exception(), CancelledError):
-                continue
-            ended[label] = future.result()
-            display.mark_ended(label, ended[label])
-            report(*so_far())
-
-    try:
-        with LiveProgress(work, console) as display, ThreadPoolExecutor(at_once) as pool:
-
-            def begin(each: str) -> Outcome:
-                if stopped.is_set():
-                    raise CancelledError
-                try:
-                    return work[each](display.begin(each), kernels)
-                except BaseException:
-                    stopped.set()  # here, before this thread begins the next one
-                    raise
-
-            order = list(work) if at_once == 1 else reversed(work)
-            running = {pool.submit(begin, each): each for each in order}
-            try:
-                while running:
-                    # With a timeout, since without one Windows does not let Ctrl-C through.
-                    collect(wait(running, timeout=1, return_when=FIRST_COMPLETED).done)
-            except BaseException:
-                kernels.stop()
-                pool.shutdown(cancel_futures=True)
-                collect([future for future in running if not future.cancelled() and not future.exception()])
-                raise
-    finally:
-        outcomes, effort = so_far()
-        console.print(summary_table(outcomes))
-        console.print(str(effort), highlight=False)
-    return outcomes
 
 
 def run_series(
@@ -177,48 +85,57 @@ def run_series(
         if build.built_path(source) in chosen and (difference := build.out_of_step(source)):
             console.print(f"Note: {difference}. Running it as it is; `make notebooks` rebuilds it.", markup=False)
     now, ran_on, work, labels_of = versions(root), {}, {}, {}  # what to do by label, labels by folder
-    done, written, seconds_before = {}, {}, 0.0
-    for name, given in plans.items():
-        values = profiles.in_effect(chosen, given)
-        hide = hiding(root, profiles.paths_in(values))
-        begun = {"profile": profile, "notebooks": hide(values), "digests": profiles.digests(chosen, values)}
-        folder = root / "runs" / name if resume else new_run_dir(root, name, begun, sweep)
-        labels = {path: f"{folder.name} {path.stem}" if sweep else path.stem for path in chosen}
-        todo = {
-            labels[path]: functools.partial(one or run_one, path, folder, given[path.stem], hide) for path in chosen
-        }
-        ran_on[folder], labels_of[folder] = now, todo.keys()
-        if resume and (well := ended_well(folder)):
-            before = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
-            ran_on[folder] = now | {"before": before}
-            seconds_before = max(seconds_before, before["run"]["seconds"])
-            done |= {labels[path]: well[path.stem] for path in chosen if path.stem in well}
-        work |= todo
-    if done:
-        console.print(f"Not run again, since they ended well: {', '.join(done)}.", highlight=False)
-        work |= {label: lambda on_cell, kernels, outcome=outcome: outcome for label, outcome in done.items()}
+    done, written, seconds_before, places = {}, {}, 0.0, set()
+    with contextlib.ExitStack() as locked:
+        for name, given in plans.items():
+            values = profiles.in_effect(chosen, given)
+            hide = hiding(root, profiles.paths_in(values))
+            begun = {"profile": profile, "notebooks": hide(values), "digests": profiles.digests(chosen, values)}
+            folder = root / "runs" / name if resume else new_run_dir(root, name, begun, sweep)
+            if (place := root / "runs" / Path(name).parts[0]) not in places:  # that of all runs of a sweep
+                places.add(place)
+                try:
+                    locked.enter_context(outputs.alone_in(place))
+                except ValueError as error:
+                    raise CourseError(str(error)) from None
+            labels = {path: f"{folder.name} {path.stem}" if sweep else path.stem for path in chosen}
+            todo = {
+                labels[path]: functools.partial(one or run_one, path, folder, given[path.stem], hide) for path in chosen
+            }
+            ran_on[folder], labels_of[folder] = now, todo.keys()
+            if resume and (well := ended_well(folder)):
+                before = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
+                ran_on[folder] = now | {"before": before}
+                seconds_before = max(seconds_before, before["run"]["seconds"])
+                done |= {labels[path]: well[path.stem] for path in chosen if path.stem in well}
+                if len(well) == len(todo):  # what it leaves tells of it
+                    written[folder] = [done[label] for label in todo]
+            work |= todo
+        if done:
+            console.print(f"Not run again, since they ended well: {', '.join(done)}.", highlight=False)
+            work |= {label: lambda on_cell, kernels, outcome=outcome: outcome for label, outcome in done.items()}
 
-    def report(outcomes: dict[str, Outcome], effort: Effort) -> None:
-        for folder, labels in labels_of.items():
-            those = [(done | outcomes)[label] for label in labels if label in done or label in outcomes]
-            if those == written.get(folder, []):
-                continue
-            write_index(folder, profile, those, str(effort))
-            _write_json(folder / "versions.json", ran_on[folder] | {"run": asdict(effort)})
-            # Last, since what it calls ok is not run again.
-            _write_json(folder / "metrics.json", {outcome.notebook: outcome.metrics() for outcome in those})
-            written[folder] = those
-        tell(done | outcomes, set(done))
+        def report(outcomes: dict[str, Outcome], effort: Effort) -> None:
+            for folder, labels in labels_of.items():
+                those = [(done | outcomes)[label] for label in labels if label in done or label in outcomes]
+                if those == written.get(folder, []):
+                    continue
+                write_index(folder, profile, those, str(effort))
+                _write_json(folder / "versions.json", ran_on[folder] | {"run": asdict(effort)})
+                # Last, since what it calls ok is not run again.
+                _write_json(folder / "metrics.json", {outcome.notebook: outcome.metrics() for outcome in those})
+                written[folder] = those
+            tell(done | outcomes, set(done))
 
-    try:
-        outcomes = run_all(work, console, at_once or side_by_side(), report, seconds_before, cores)
-    finally:
-        for folder, labels in () if sweep else labels_of.items():
-            console.print(f"Open {folder / 'index.html'}", soft_wrap=True, markup=False, highlight=False)
-            if len(ended_well(folder)) < len(labels):
-                name = folder.relative_to(root / "runs").as_posix()
-                console.print(f"`effnet run --resume {name}` goes on with it.", soft_wrap=True, highlight=False)
-    return [[outcomes[label] for label in labels] for labels in labels_of.values()]
+        try:
+            outcomes = run_all(work, console, at_once or side_by_side(), report, seconds_before, cores)
+        finally:
+            for folder, labels in () if sweep else labels_of.items():
+                console.print(f"Open {folder / 'index.html'}", soft_wrap=True, markup=False, highlight=False)
+                if len(ended_well(folder)) < len(labels):
+                    name = folder.relative_to(root / "runs").as_posix()
+                    console.print(f"`effnet run --resume {name}` goes on with it.", soft_wrap=True, highlight=False)
+        return [[outcomes[label] for label in labels] for labels in labels_of.values()]
 
 
 def ended_well(folder: Path) -> dict[str, Outcome]:

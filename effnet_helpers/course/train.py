@@ -101,26 +101,27 @@ def train(
         kept = {"settings": asdict(settings), "pictures": pictures, "seconds": {READING: reading}}
         if writes:
             keep(folder, kept)
-    try:
-        run = _Run(settings, batch_size, folder, kept, console, processes, writes)
-        trained = _train(run, model, dataset, apart, pending=len(folds))
-        card = {"class_names": dataset.class_names, "resize_mode": settings.resize_mode, "bits": dataset.bits}
-        card |= {"trained_on": data.printable(dataset.provenance.title), "tested": trained.test.tally}
-        if writes:
-            models.save(model, out, **card, variant=settings.variant, trust=trained.trust)
-            write_report(report, trained, settings, findings, dataset, out)
-        console.print(f"{trained.verdict}\nOn test images: {trained.test}.", highlight=False, soft_wrap=True)
-        console.print(f"The model: {out}\nThe report: {report}", soft_wrap=True, markup=False, highlight=False)
-        if folds:
-            del model, backbone  # a fold needs the memory
-            trained = _cross_validate(run, trained, folds)
+    with outputs.alone_in(folder) if writes else contextlib.nullcontext():
+        try:
+            run = _Run(settings, batch_size, folder, kept, console, processes, writes)
+            trained = _train(run, model, dataset, apart, pending=len(folds))
+            card = {"class_names": dataset.class_names, "resize_mode": settings.resize_mode, "bits": dataset.bits}
+            card |= {"trained_on": data.printable(dataset.provenance.title), "tested": trained.test.tally}
             if writes:
+                models.save(model, out, **card, variant=settings.variant, trust=trained.trust)
                 write_report(report, trained, settings, findings, dataset, out)
-            console.print(*trained.cross_validated, highlight=False, soft_wrap=True)
-    except (KeyboardInterrupt, OSError):
-        how = {"soft_wrap": True, "markup": False, "highlight": False}
-        console.print(f"What was reached is in {folder}: the same command with --resume goes on.", **how)
-        raise
+            console.print(f"{trained.verdict}\nOn test images: {trained.test}.", highlight=False, soft_wrap=True)
+            console.print(f"The model: {out}\nThe report: {report}", soft_wrap=True, markup=False, highlight=False)
+            if folds:
+                del model, backbone  # a fold needs the memory
+                trained = _cross_validate(run, trained, folds)
+                if writes:
+                    write_report(report, trained, settings, findings, dataset, out)
+                console.print(*trained.cross_validated, highlight=False, soft_wrap=True)
+        except (KeyboardInterrupt, OSError):
+            how = {"soft_wrap": True, "markup": False, "highlight": False}
+            console.print(f"What was reached is in {folder}: the same command with --resume goes on.", **how)
+            raise
     if writes:
         remove(folder)
     if processes is not None:

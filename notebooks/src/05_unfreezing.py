@@ -44,8 +44,8 @@ resize_mode: str = "pad"  # crop, pad or squash
 limit_per_class: int = 500  # use at most so many images of each class, 0 uses all
 from_block: Optional[str] = None  # lowest block that trains, None goes by a rule
 steps: int = 120  # of the optimizer with these blocks unfrozen
+learning_rate: float = 0.0005  # its peak, with 300 steps and more 0.0003
 group_by: Optional[str] = None  # pattern in file names of what must stay in one split, such as video[0-9]+
-balance: Optional[str] = None  # for classes of different sizes, class_weights or balanced_sampling
 split_seed: int = 0  # another seed gives another split
 save_to: Optional[str] = None  # path of a .keras file to keep the model in, for effnet predict
 seed: int = 0  # for the head, order of images and dropout
@@ -54,7 +54,8 @@ seed: int = 0  # for the head, order of images and dropout
 batch_size = training.use_device()
 runtime.set_seed(seed)
 backbone = models.build_backbone(variant, image_size=image_size)
-records.check(steps=(steps, 1, None), from_block=(from_block, [None, *block_names(backbone)[1:]]))
+blocks = [None, *block_names(backbone)[1:]]
+records.check(steps=(steps, 1, None), learning_rate=(learning_rate, 0.0, 1.0), from_block=(from_block, blocks))
 if save_to:
     models.check_save_path(save_to)
 options = {"image_size": image_size, "resize_mode": resize_mode, "split_seed": split_seed, "group_by": group_by}
@@ -71,7 +72,7 @@ images = data.load(dataset, **options, limit_per_class=limit_per_class or None)
 
 # %%
 model = models.add_head(backbone, images.num_classes)
-fit = training.fit_head(model, images, epochs=15, batch_size=batch_size, balance=balance, seed=seed)
+fit = training.fit_head(model, images, epochs=15, batch_size=batch_size, seed=seed)
 fitted_weights = model.get_weights()
 head_report = evaluation.evaluate(model, images, "val")
 records.record("head_val_accuracy", head_report.accuracy)
@@ -194,13 +195,12 @@ def warmup_cosine(peak: float, steps: int, warmup_steps: int = 0) -> keras.optim
 
 # %% [markdown]
 # How high should the peak be? `training.fine_tune` takes 0.0003 and at least 300 steps. This page has fewer steps, to
-# keep within its minutes, and takes 0.0005; what other rates do is measured further down. A rate cannot be found by
-# trying for a minute: few steps favour small rates, because they end before the large ones pay (the *short-horizon
-# bias*, [arXiv 1803.02021](https://arxiv.org/abs/1803.02021)).
+# keep within its minutes, and takes 0.0005 by default; what other rates do is measured further down. A rate cannot be
+# found by trying for a minute: few steps favour small rates, because they end before the large ones pay (the
+# *short-horizon bias*, [arXiv 1803.02021](https://arxiv.org/abs/1803.02021)).
 
 # %% tags=["slide"]
-peak = 0.0005 if steps < 200 else 0.0003
-schedule = warmup_cosine(peak, steps, min(30, steps // 2))
+schedule = warmup_cosine(learning_rate, steps, min(30, steps // 2))
 plotting.schedule([float(schedule(step)) for step in range(steps)])
 
 # %% [markdown]
@@ -215,17 +215,17 @@ plotting.schedule([float(schedule(step)) for step in range(steps)])
 # - `ReestimateBatchNorm` computes the statistics of the *head's* batch normalization afresh before each validation. You
 #   will see why below.
 #
-# `training.fine_tune` packs the steps of this section for later use.
+# `training.fine_tune` packs the steps of this section for later use; for classes of different sizes it takes `balance`,
+# as in notebook 04.
 
 # %% tags=["slide-code"]
-order, class_weight = training.balancing(images, balance)
-train, sample = (parts["train"].batches(batch_size, shuffle=True, **order, seed=seed) for _ in range(2))
+train, sample = (parts["train"].batches(batch_size, shuffle=True, seed=seed) for _ in range(2))
 val, sample = parts["val"].batches(batch_size), list(sample.take(8))
 tail.compile(keras.optimizers.Adam(schedule), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 keep_best = training.KeepBest(model, start=tail.evaluate(val, verbose=0))
 callbacks = [training.ReestimateBatchNorm(sample), keep_best]
 every = math.ceil(steps / 10)
-length = {"steps_per_epoch": every, "class_weight": class_weight, "verbose": 2}
+length = {"steps_per_epoch": every, "verbose": 2}
 history = tail.fit(
     train.repeat(), validation_data=val, epochs=math.ceil(steps / every), callbacks=callbacks, **length
 ).history
@@ -255,7 +255,7 @@ print(f"head alone:  {head_report}\nfine-tuned:  {report}")
 tuned_weights = model.get_weights()
 model.set_weights(fitted_weights)
 tail.compile(keras.optimizers.Adam(schedule), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-train = parts["train"].batches(batch_size, shuffle=True, **order, seed=seed)
+train = parts["train"].batches(batch_size, shuffle=True, seed=seed)
 lagging = tail.fit(train.repeat(), validation_data=val, epochs=1, **length).history
 
 # %% [markdown]

@@ -331,12 +331,13 @@ taken = parts.loc["step"].assign(speed_up=lambda each: each[1] / each[2]).rename
 print(f"{taken.round(2).to_string()}\n\n{parts.drop(index='step').round(1).to_string(na_rep='')}")
 
 # %% [markdown]
-# (Size: images in a step of all processes together, or bytes that are added up. Steps of lesson 05's batch were timed
-# in three rounds, the others in one. Four processes on two cores take turns; they stand there to show that more
-# processes than cores buy nothing.) Adding up the gradients, all of them in the last of its rows, explains only a
-# part of what is missing to a speed-up of two. The rest is what two busy cores of one processor cost each other, as
-# they share its memory: compare half of a batch in one process alone with the whole batch in two. Separate computers
-# would not pay that, and would pay more for the exchange. Beside the steps themselves:
+# (Size: images in a step of all processes together, or bytes that are added up; medians of three rounds. Four processes
+# on two cores take turns; they stand there to show that more processes than cores buy nothing.) Adding up the
+# gradients, all of them in the last of its rows, explains only a part of what is missing to a speed-up of two. The rest
+# is what two busy cores of one processor cost each other, as they share its memory: compare half of a batch in one
+# process alone with the whole batch in two. How much that is depends on the processor; the README has the speed-ups of
+# another one, which gains less. Separate computers would not pay it, and would pay more for the exchange. Beside the
+# steps themselves:
 #
 # - **Input** is read ahead, while the network works. It costs nothing until it takes longer than a step; then it is all
 #   that counts. A faster network makes that sooner, so it is the usual disappointment with a first GPU.
