@@ -296,7 +296,8 @@ def outcome(status="ok", **records):
 def test_tables_chart_and_page_tell_the_same(course, tmp_path, capsys):
     plan = planned(course, "rate=0.5,0.25", "steps=3", "seed=0,1")
     values = {"rate-0.5_seed-0": 0.5, "rate-0.5_seed-1": 0.52, "rate-0.25_seed-0": 0.7}
-    outcomes = {f"{name} 01_tiny": outcome(rate=7, val_accuracy=value, text="x") for name, value in values.items()}
+    told = {"rate": 7, "test_accuracy": 0.1, "text": "x"}
+    outcomes = {f"{name} 01_tiny": outcome(**told, val_accuracy=value) for name, value in values.items()}
     outcomes["rate-0.25_seed-1 01_tiny"] = outcome("failed", val_accuracy=0.1)
     seeds.conclude(plan, outcomes, tmp_path, Console(width=160))
     table = seeds.runs_table(plan, outcomes)
@@ -316,6 +317,8 @@ def test_tables_chart_and_page_tell_the_same(course, tmp_path, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "Means over 2 seeds: Student's 95 % interval of such a mean reaches 9.0 standard deviations" in said
     assert "Settings share their seeds" in said
+    assert "a test figure that has chosen is too good." in said
+    assert [cell.text for cell in page.thead.find_all("th")][-2:] == ["val_accuracy", "test_accuracy"]
     assert said.split("Means over")[1].split(".", 1)[1].strip()[:10] in " ".join(page.text.split())
 
 

@@ -70,6 +70,11 @@ def main_figures(outcome: Outcome) -> list[str]:
     return [*shown[:MAIN_FIGURES], f"… {more} more in metrics.json"] if more > 0 else shown
 
 
+def accuracies(choosing: bool) -> tuple[str, ...]:
+    """The accuracies in the order to show them; validation first where settings are compared: test does not choose."""
+    return ACCURACIES[::-1] if choosing else ACCURACIES
+
+
 def failure_line(outcome: Outcome) -> str:
     """Says in one line where a notebook stopped and why."""
     heading = f" ({outcome.heading})" if outcome.heading else ""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from effnet_helpers.course.display import ACCURACIES, duration, main_figures, short
+from effnet_helpers.course.display import accuracies, duration, main_figures, short
 from effnet_helpers.course.execute import Outcome
 from effnet_helpers.course.opening import is_opening
 
@@ -55,7 +55,7 @@ def write_sweep(folder: Path, planned: Plan, runs: pd.DataFrame, charts: Sequenc
     environment = Environment(loader=TEMPLATES, autoescape=True, trim_blocks=True)
     environment.filters["short"] = short
     others = [*planned.settings, *(["seed"] if "seed" in planned.values else [])]
-    figures = [name for name in ACCURACIES if name in runs]
+    figures = [name for name in accuracies(bool(planned.settings)) if name in runs]
     columns = ["run", "notebook", *others, "status", "seconds", *figures, *(["error"] if "error" in runs else [])]
     rows = runs.astype(object).where(runs.notna(), "").to_dict("records")
     contents = {"planned": planned, "charts": charts, "said": said, "columns": columns, "rows": rows}

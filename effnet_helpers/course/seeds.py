@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from effnet_helpers.course.display import ACCURACIES, seeds_table
+from effnet_helpers.course.display import accuracies, seeds_table
 from effnet_helpers.course.execute import Outcome
 from effnet_helpers.course.pages import write_sweep
 from effnet_helpers.course.run import write_whole
@@ -100,12 +100,15 @@ def conclude(planned: Plan, outcomes: Mapping[str, Outcome], folder: Path, conso
 def about_seeds(seeds: int, settings: int) -> str:
     """Says what can be told from so many seeds of each of so many settings."""
     if seeds == 1:
-        return "One run a setting: a difference may be the seed's as well. -p seed=0,1,2,3,4 repeats each over five."
-    reach = f"Student's 95 % interval of such a mean reaches {_half(seeds):.1f} standard deviations to either side"
-    more = next((each for each in (5, 10) if each > seeds), None)
-    said = f"Means over {seeds} seeds: {reach}{f', with {more} seeds {_half(more):.1f}' if more else ''}."
+        said = "One run a setting: a difference may be the seed's as well. -p seed=0,1,2,3,4 repeats each over five."
+    else:
+        reach = f"Student's 95 % interval of such a mean reaches {_half(seeds):.1f} standard deviations to either side"
+        more = next((each for each in (5, 10) if each > seeds), None)
+        said = f"Means over {seeds} seeds: {reach}{f', with {more} seeds {_half(more):.1f}' if more else ''}."
+        if settings > 1:
+            said += " Settings share their seeds: compare them seed by seed before you go by intervals that overlap."
     if settings > 1:
-        said += " Settings share their seeds: compare them seed by seed before you go by intervals that overlap."
+        said += " Choose by figures of validation: a test figure that has chosen is too good."
     return said
 
 
@@ -121,7 +124,8 @@ def _charts(statistics: pd.DataFrame, settings: list[str]) -> list[tuple[bytes, 
 
     with plotting.collect() as charts:
         for notebook, rows in statistics.groupby("notebook", sort=False):
-            figure = next((each for each in ACCURACIES if each in rows["figure"].values), rows["figure"].iloc[0])
+            recorded = rows["figure"].tolist()
+            figure = next((each for each in accuracies(bool(settings)) if each in recorded), recorded[0])
             values = {}
             for _, row in rows[rows["figure"] == figure].iterrows():
                 setting = "\n".join(f"{name} {row[name]}" for name in settings) or "all runs"
