@@ -163,6 +163,15 @@ def test_checksums_tell_what_is_damaged_missing_or_worked_in(kit, start):
         start.check_files(kit)
 
 
+def test_a_wheel_that_has_no_checksum_is_refused(kit, start):
+    """As when the list was cut short at the end of a line."""
+    sums = kit / "SHA256SUMS"
+    lines = [line for line in sums.read_text().splitlines(keepends=True) if "wheels/effnet_helpers-" not in line]
+    sums.write_text("".join(lines))
+    with pytest.raises(start.KitError, match=r"^wheels/effnet_helpers-1.0-py3-none-any.whl is not in SHA256SUMS; copy"):
+        start.check_files(kit)
+
+
 @pytest.mark.parametrize(
     ("name", "content"), [("kit.json", b'{"python"'), ("SHA256SUMS", b"0a1b"), ("SHA256SUMS", b"\xff" * 70 + b"  x\n")]
 )

@@ -63,9 +63,10 @@ def check_files(kit: Path) -> str:
         A sentence: how many there are, and what of the course is different, as after work in a notebook.
 
     Raises:
-        KitError: If one is missing or is not what it was; of several, the first one is named.
+        KitError: If one is missing or is not what it was, or a wheel is not listed; of several, the first one is named.
     """
     lines, worked_in = (kit / SUMS).read_text(encoding="utf-8", errors="replace").splitlines(), []
+    listed = {line.partition("  ")[2] for line in lines}
     for line in lines:
         digest, _, name = line.partition("  ")
         if len(digest) != 64 or not name:
@@ -81,6 +82,9 @@ def check_files(kit: Path) -> str:
         if not name.startswith("course/"):
             raise KitError(f"{name} is damaged: its checksum is another one; {CURE}")
         worked_in.append(name)
+    for wheel in sorted((kit / "wheels").glob("*")):  # as when the list was cut short at the end of a line
+        if f"wheels/{wheel.name}" not in listed:
+            raise KitError(f"wheels/{wheel.name} is not in {SUMS}; {CURE}")
     stays = f"; not as they came, and left so: {', '.join(worked_in)}" if worked_in else ""
     return f"{len(lines)} files compared with their checksums{stays}."
 
