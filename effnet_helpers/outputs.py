@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 
 SOFTWARE = "effnet-helpers"  # what a contact sheet says in its PNG text `Software`
 BEGINNINGS = ["severity", "finding", "file"], ["file", "predicted", "probability"]  # of headers of tables
-LOCK = ".effnet-lock"
 LONGEST_HEADER = 2**20  # bytes: that of a table of predictions names every class
 
 
@@ -52,7 +51,7 @@ def check_free(kind: Kind, *paths: Path) -> None:
         raise ValueError(f"{reason}. Take another name. Received: {str(paths[0])!r}")
 
 
-@contextmanager
+@contextlib.contextmanager
 def replacing(kind: Kind, *paths: Path) -> Iterator[Path]:
     """Gives a folder to write to; what is in it takes its place when all went well, at once and whole.
 
@@ -78,6 +77,9 @@ def replacing(kind: Kind, *paths: Path) -> Iterator[Path]:
         check_free(kind, *paths)
         if kind.note:
             kind.note(new / paths[0].name)
+        for path in new.rglob("*"):  # before the name is theirs, should the power fail
+            if path.is_file():
+                onto_disk(path)
         for path in paths:
             if path.is_dir():  # a folder is not replaced by one call: out of the way, and back if the other will not go
                 os.replace(path, old)
@@ -89,26 +91,37 @@ def replacing(kind: Kind, *paths: Path) -> Iterator[Path]:
                 raise
 
 
-@contextmanager
+def onto_disk(path: Path) -> None:
+    """Waits until what was written to a file is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Keeps other processes of this package out of a folder; however this one ends, they may come.
 
     Args:
-        folder: There is one.
+        folder: There need not be one yet; a hidden file beside it is locked. On disks without locks nobody is kept out.
 
     Raises:
         ValueError: If another one is at work there.
     """
-    lock = FileLock(folder / LOCK)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f".{folder.name}.effnet-lock")
+    lock = FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         raise ValueError(f"Another process is at work in {folder}: wait until it has ended, or end it") from None
-    except NotImplementedError:  # the disk of another computer that has no locks
+    except (NotImplementedError, OSError):
         pass
     try:
         yield
     finally:
+        if lock.is_locked:
+            with contextlib.suppress(OSError):  # Windows removes it afterwards
+                path.unlink()
         lock.release()
 
 

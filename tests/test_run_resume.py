@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+from effnet_helpers import outputs
 from effnet_helpers.course import profiles, run
 from effnet_helpers.course.cli import app
 from effnet_helpers.course.execute import Outcome
@@ -139,9 +140,9 @@ def test_only_what_the_metrics_call_ok_has_ended_well(course):
     assert run.ended_well(run_dir) == {}
 
 
-@pytest.mark.parametrize("point", range(1, 11))
+@pytest.mark.parametrize("point", range(1, 12))
 def test_after_a_kill_at_any_point_of_writing_the_run_goes_on(course, monkeypatch, point):
-    executed, written, onto_disk, run_dir = [], [], run._onto_disk, course / "runs" / "y"
+    executed, written, onto_disk, run_dir = [], [], outputs.onto_disk, course / "runs" / "y"
 
     def execute(notebook, output, *_, **__):
         executed.append(notebook.stem)
@@ -162,13 +163,13 @@ def test_after_a_kill_at_any_point_of_writing_the_run_goes_on(course, monkeypatc
 
     monkeypatch.setattr(run, "execute", execute)
     monkeypatch.setattr(run, "write_page", lambda outcome, folder, *_: (folder / f"{outcome.notebook}.html").touch())
-    monkeypatch.setattr(run, "_onto_disk", be_killed)
-    assert effnet("run", "--name", "y", "-j", "1", "--root", course).exit_code == (130 if point < 10 else 0)
-    monkeypatch.setattr(run, "_onto_disk", onto_disk)
+    monkeypatch.setattr(outputs, "onto_disk", be_killed)
+    assert effnet("run", "--name", "y", "-j", "1", "--root", course).exit_code == (130 if point < 11 else 0)
+    monkeypatch.setattr(outputs, "onto_disk", onto_disk)
     done = list(run.ended_well(run_dir))
-    assert done == ["01_first", "02_second"][: (point > 5) + (point > 9)]
+    assert done == ["01_first", "02_second"][: (point > 6) + (point > 10)]
     again = ("--resume", "y") if run_dir.exists() else ("--name", "y")
-    assert run_dir.exists() == (point > 1)
+    assert run_dir.exists() == (point > 2)
     executed.clear()
     assert effnet("run", *again, "-j", "1", "--root", course).exit_code == 0
     assert executed == [stem for stem in ("01_first", "02_second") if stem not in done]

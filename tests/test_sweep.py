@@ -47,6 +47,7 @@ sizes: list[int] = [1, 2]  # pixels
 block: Optional[str] = None  # of something
 flip: bool = False  # of something
 photo: Optional[str] = None  # file
+save_to: Optional[str] = None  # file
 seed: int = 0  # training seed
 
 # %%
@@ -123,6 +124,7 @@ def journal(folder):
         ("block=none,a", [None, "a"]),
         ("flip=true,false", [True, False]),
         ('folder=x,"y,z"', ["x", "y,z"]),
+        ('folder="[0-9]{1,3}"', ["[0-9]{1,3}"]),
         ("folder=a=b,c", ["a=b", "c"]),
     ],
 )
@@ -171,6 +173,8 @@ def test_paths_that_would_be_shown_alike_are_refused(course, tmp_path):
         (["seed="], "01_tiny: parameter 'seed' expects int. Received: ''"),
         (["seed=0", "seed=1"], "-p seed is there twice: all its values stand in one, with commas. Received: 'seed=1'"),
         ([], "A sweep goes through values: -p NAME=VALUE,VALUE"),
+        (["folder=video[0-9]{1,3}"], "A text with a comma of its own stands in double quotes: '\"one,two\"'."),
+        (["save_to=m.keras", "seed=0,1"], "-p save_to: the runs would write over each other's. Received: "),
     ],
 )
 def test_what_cannot_run_is_refused_before_anything_starts(course, assignments, message):
@@ -243,8 +247,10 @@ def test_a_run_that_fails_is_named_and_runs_again_on_resume(course, on_two_worke
         (("-p", "steps=5"), "What differs: steps (nothing there, 5 received)"),
         (("--profile", "full"), "What differs: profile (quick there, full received)"),
         (("--name", "other"), "A sweep that goes on keeps its name, fails. Received: --name other"),
+        (("--seeds", "0,1,2"), "What differs: seed (0, 1 there, 0, 1, 2 received)"),
     ]:
-        result = effnet("sweep", *other, "--resume", "fails", "--root", course)
+        command = "seeds" if "--seeds" in other else "sweep"
+        result = effnet(command, *other, "--resume", "fails", "--root", course)
         assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
     result = effnet("sweep", "1", "-p", "rate=0.5", *values[2:], "--root", course, "--name", "fails")
     assert "fails is another sweep, so take another --name. What differs: rate (0.25 there, 0.5" in result.stderr
@@ -374,7 +380,7 @@ def test_what_is_killed_runs_again_and_counts_once(course, on_two_workers, tmp_p
 
 
 @pytest.mark.posix
-def test_a_scheduler_of_the_users_outlives_the_loss_of_a_machine(course, tmp_path):
+def test_a_scheduler_of_the_users_outlives_the_loss_of_a_machine(course, tmp_path, monkeypatch):
     """Two workers play machines; the one that has begun the first run is killed with its nanny, the other does both."""
     (tmp_path / "wait-0").touch()
     place = tmp_path / "scheduler.json"
@@ -392,12 +398,17 @@ def test_a_scheduler_of_the_users_outlives_the_loss_of_a_machine(course, tmp_pat
         (tmp_path / "wait-0").unlink()
 
     killer = threading.Thread(target=kill, daemon=True)
+    refused = "Its workers need effnet-helpers 9, as here. Received: "
     try:
         with Client(scheduler_file=str(place), timeout=60) as client:
             client.wait_for_workers(2, timeout=60)
             address = client.scheduler.address
-        killer.start()
         values = ("-p", "seed=0,1", "-p", f"folder={tmp_path}")
+        with monkeypatch.context() as patch:
+            patch.setattr(workers, "__version__", "9")
+            other = effnet("sweep", "1", *values, "--scheduler", address, "--name", "other", "--root", course)
+        assert (other.exit_code, refused in other.stderr) == (2, True), other.output
+        killer.start()
         result = effnet("sweep", "1", *values, "--scheduler", address, "--name", "there", "--root", course)
     finally:
         for each in started:

@@ -105,7 +105,7 @@ def sweep(
 @app.command()
 def seeds(
     notebooks: Notebooks = None,
-    seeds: Annotated[str, typer.Option(help="Training seeds, separated by commas.")] = "0,1,2",
+    seeds: Annotated[str | None, typer.Option(help="Training seeds, commas between.", show_default="0,1,2")] = None,
     profile: Profile = None,
     parameter: Values = None,
     name: Name = None,
@@ -115,9 +115,10 @@ def seeds(
     root: Root = ROOT,
 ) -> None:
     """Repeats notebooks over training seeds: `effnet sweep` with -p seed=0,1,2."""
-    if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
+    seeds = seeds or (None if resume else "0,1,2")
+    if seeds and not all(seed.strip().isdecimal() for seed in seeds.split(",")):
         raise CourseError(f"--seeds expects whole numbers separated by commas. Received: {seeds!r}")
-    given = [] if resume else [f"seed={seeds}"]
+    given = [f"seed={seeds}"] if seeds else []
     _sweep(root, notebooks, profile, [*(parameter or []), *given], name, jobs, resume, scheduler)
 
 
@@ -337,7 +338,10 @@ def launch(
     arguments: Annotated[list[str] | None, typer.Argument(help="What it is given.")] = None,
     processes: Annotated[int, typer.Option(min=2, help="How many, in a network of their own.")] = 2,
 ) -> None:
-    """Runs a script of yours in several processes that train together: TF_CONFIG tells each one which it is."""
+    """Runs a script of yours in several processes that train together: TF_CONFIG tells each one which it is.
+
+    Where all of them have used next to nothing of their cores for ten minutes, they are taken to hang, and are ended.
+    """
     import sys
 
     from effnet_helpers.course.launch import launch as run_together

@@ -78,7 +78,7 @@ def accuracies(choosing: bool) -> tuple[str, ...]:
 def failure_line(outcome: Outcome) -> str:
     """Says in one line where a notebook stopped and why."""
     heading = f" ({outcome.heading})" if outcome.heading else ""
-    return f"cell {outcome.cell}{heading}: {outcome.error}"
+    return f"cell {outcome.cell}{heading}: {outcome.error}" if outcome.cell else str(outcome.error)
 
 
 def summary_table(outcomes: dict[str, Outcome]) -> Table:

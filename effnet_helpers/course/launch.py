@@ -155,8 +155,8 @@ def _start(
         os.close(pulse)
         raise CourseError(
             "This system does not let the processes have a network of their own, and TensorFlow's servers listen on "
-            f"all interfaces: if that is right here, name addresses, --cluster 127.0.0.1:{FIRST_PORT},127.0.0.1:"
-            f"{FIRST_PORT + 1}"
+            "all interfaces: if that is right here, effnet train takes their addresses, --cluster 127.0.0.1:"
+            f"{FIRST_PORT},127.0.0.1:{FIRST_PORT + 1} and so on"
         ) from None
     finally:
         os.close(given)
@@ -165,12 +165,14 @@ def _start(
 
 
 def _watch(workers: list[Worker]) -> int:
-    latest = looked = time.monotonic()
+    latest = looked = now = time.monotonic()
     used = _core_seconds(workers)
     while running := [each for each in workers if each.process.poll() is None]:
         if any(worker.process.returncode for worker in workers):
             return _ended(workers)
-        now = time.monotonic()
+        asleep, now = time.monotonic() - now > LOOK_SECONDS, time.monotonic()
+        if asleep:  # all of them, by Ctrl-Z or in a laptop that was closed
+            latest = now
         for number, worker in enumerate(workers):
             with contextlib.suppress(BlockingIOError):
                 if beats := len(os.read(worker.pulse, 2**16)):

@@ -24,6 +24,7 @@ from effnet_helpers.course.execute import CellCallback, Outcome, execute
 from effnet_helpers.course.kernels import Kernels, Usage
 from effnet_helpers.course.pages import write_index, write_page
 from effnet_helpers.course.places import Hide, hiding
+from effnet_helpers.course.sweep_plan import KEPT
 from effnet_helpers.course.work import Effort, run_all
 from effnet_helpers.machine import memory_gb, usable_cores
 
@@ -91,13 +92,13 @@ def run_series(
             values = profiles.in_effect(chosen, given)
             hide = hiding(root, profiles.paths_in(values))
             begun = {"profile": profile, "notebooks": hide(values), "digests": profiles.digests(chosen, values)}
-            folder = root / "runs" / name if resume else new_run_dir(root, name, begun, sweep)
-            if (place := root / "runs" / Path(name).parts[0]) not in places:  # that of all runs of a sweep
+            for place in _shared_places(root / "runs", name, sweep) - places:
                 places.add(place)
                 try:
                     locked.enter_context(outputs.alone_in(place))
                 except ValueError as error:
                     raise CourseError(str(error)) from None
+            folder = root / "runs" / name if resume else new_run_dir(root, name, begun, sweep)
             labels = {path: f"{folder.name} {path.stem}" if sweep else path.stem for path in chosen}
             todo = {
                 labels[path]: functools.partial(one or run_one, path, folder, given[path.stem], hide) for path in chosen
@@ -136,6 +137,13 @@ def run_series(
                     name = folder.relative_to(root / "runs").as_posix()
                     console.print(f"`effnet run --resume {name}` goes on with it.", soft_wrap=True, highlight=False)
         return [[outcomes[label] for label in labels] for labels in labels_of.values()]
+
+
+def _shared_places(runs: Path, name: str, sweep: str | None) -> set[Path]:
+    """The folders in which a run writes alone: that of its sweep; or its own, and those of sweeps that it is in."""
+    if sweep:
+        return {runs / sweep}
+    return {runs / name, *(each for each in (runs / name).parents if (each / KEPT).is_file())}
 
 
 def ended_well(folder: Path) -> dict[str, Outcome]:
@@ -215,7 +223,7 @@ def run_one(
         with kernels.taking_turns():  # a timing cell next door would notice
             write_page(outcome, folder, path.parent, kept_in)
         for written in folder.glob(f"{path.stem}.*"):
-            _onto_disk(written)  # before metrics.json tells of them, should the power fail
+            outputs.onto_disk(written)  # before metrics.json tells of them, should the power fail
     return outcome
 
 
@@ -223,17 +231,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file, or replaces one, so that whatever happens there is the one or the other."""
     part = path.with_name(f".{path.name}.part")  # always the same, so that many interruptions leave only one
     part.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-    _onto_disk(part)
+    outputs.onto_disk(part)
     os.replace(part, path)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def _onto_disk(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def _git(root: Path, *arguments: str) -> str | None:

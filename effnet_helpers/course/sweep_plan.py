@@ -16,8 +16,10 @@ from effnet_helpers.course import CourseError, profiles
 from effnet_helpers.course.places import hiding
 
 KEPT = "sweep.json"
+BRACKETS = ("()", "[]", "{}")
 LIST = r"\[[^\]]*\]"
 SEED = "seed"
+OUTPUTS = ("save_to", "export_to")  # parameters by which a lesson writes outside its run
 LONGEST_NAME, LONGEST_VALUE = 120, 40  # letters
 
 
@@ -107,6 +109,10 @@ def plan(root: Path, chosen: list[Path], profile: str, assignments: Sequence[str
     for run, combination in zip(_named(shown_values), itertools.product(*texts.values()), strict=True):
         assigned = [f"{name}={text}" for name, text in zip(texts, combination, strict=True)]
         given[run] = profiles.resolve(root, chosen, profile, assigned)
+    for name in OUTPUTS:
+        places = [those[name] for each in given.values() for those in each.values() if those.get(name)]
+        if len(set(places)) < len(places):
+            raise CourseError(f"-p {name}: the runs would write over each other's. Received: {places[0]} for several")
     return Plan(chosen, profile, shown_values, texts, given)
 
 
@@ -177,7 +183,10 @@ def _listed(value: Any) -> str:
 def _split(text: str, annotation: str) -> list[str]:
     if annotation.startswith("list"):
         return re.findall(LIST, text) if re.fullmatch(rf"\s*{LIST}(\s*,\s*{LIST})*\s*", text) else [text]
-    return [each.strip() for each in next(csv.reader([text], skipinitialspace=True))] or [""]
+    pieces = [each.strip() for each in next(csv.reader([text], skipinitialspace=True))] or [""]
+    if len(pieces) > 1 and any(each.count(left) != each.count(right) for each in pieces for left, right in BRACKETS):
+        raise CourseError(f"A text with a comma of its own stands in double quotes: '\"one,two\"'. Received: {text}")
+    return pieces
 
 
 def _named(values: dict[str, list[Any]]) -> dict[str, dict[str, Any]]:

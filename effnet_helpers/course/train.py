@@ -12,12 +12,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from effnet_helpers import data, evaluation, models, outputs, preprocessing, records, runtime, training
+from effnet_helpers import data, evaluation, machine, models, outputs, preprocessing, records, runtime, training
 from effnet_helpers.course import CourseError, train_trust
 from effnet_helpers.course.display import audit_table, count_progress
 from effnet_helpers.course.train_report import REPORT, Trained, write_report
 from effnet_helpers.course.train_settings import FEW_VALIDATION_IMAGES, Settings, estimate, shortages
-from effnet_helpers.course.train_state import keep, remove, resumed
+from effnet_helpers.course.train_state import answers_kept, is_seen, keep, remove, resumed
 from effnet_helpers.data import ImageDataset
 from effnet_helpers.runtime import keras
 from effnet_helpers.specs import parse_spec
@@ -59,8 +59,20 @@ def train(
     report = (report or out.with_suffix(".html")).expanduser()
     models.check_save_path(out)
     outputs.check_free(REPORT, report)
+    cluster = machine.find_cluster()
+    with (
+        outputs.alone_in(out.with_suffix(".training")) if not (cluster and cluster.index) else contextlib.nullcontext()
+    ):
+        return _train_to_the_end(settings, out, console, report, resume)
+
+
+def _train_to_the_end(settings: Settings, out: Path, console: Console, report: Path, resume: bool) -> evaluation.Report:
     folder = out.with_suffix(".training")
     kept = resumed(folder, settings, resume)
+    if resume and not kept:
+        if out.exists():
+            raise CourseError(f"{out} is there and nothing is left to go on with, so its training has ended")
+        console.print(f"Nothing to go on with in {folder}: a new training begins.", soft_wrap=True, markup=False)
     parse_spec(data.spec_of_path(settings.specification))
     processes = training.join_processes()
     if processes is not None:
@@ -91,7 +103,7 @@ def train(
     if kept:
         console.print(f"Going on with the training in {folder}.", markup=False, highlight=False, soft_wrap=True)
     else:
-        expected = estimate(model, dataset, settings, batch_size, len(folds))
+        expected = estimate(model, dataset, settings, batch_size, len(folds), processes)
         console.print(str(expected), highlight=False)
         if folds and settings.folds is None:
             few = f"A class has fewer than {FEW_VALIDATION_IMAGES} validation images, so {len(folds)} further models"
@@ -101,27 +113,29 @@ def train(
         kept = {"settings": asdict(settings), "pictures": pictures, "seconds": {READING: reading}}
         if writes:
             keep(folder, kept)
-    with outputs.alone_in(folder) if writes else contextlib.nullcontext():
-        try:
-            run = _Run(settings, batch_size, folder, kept, console, processes, writes)
-            trained = _train(run, model, dataset, apart, pending=len(folds))
-            card = {"class_names": dataset.class_names, "resize_mode": settings.resize_mode, "bits": dataset.bits}
-            card |= {"trained_on": data.printable(dataset.provenance.title), "tested": trained.test.tally}
+    if processes is not None:
+        processes.wait()
+        processes.agree("The folder of --out", str(is_seen(folder)))
+    try:
+        run = _Run(settings, batch_size, folder, kept, console, processes, writes)
+        trained = _train(run, model, dataset, apart, pending=len(folds))
+        card = {"class_names": dataset.class_names, "resize_mode": settings.resize_mode, "bits": dataset.bits}
+        card |= {"trained_on": data.printable(dataset.provenance.title), "tested": trained.test.tally}
+        if writes:
+            models.save(model, out, **card, variant=settings.variant, trust=trained.trust)
+            write_report(report, trained, settings, findings, dataset, out)
+        console.print(f"{trained.verdict}\nOn test images: {trained.test}.", highlight=False, soft_wrap=True)
+        console.print(f"The model: {out}\nThe report: {report}", soft_wrap=True, markup=False, highlight=False)
+        if folds:
+            del model, backbone  # a fold needs the memory
+            trained = _cross_validate(run, trained, folds)
             if writes:
-                models.save(model, out, **card, variant=settings.variant, trust=trained.trust)
                 write_report(report, trained, settings, findings, dataset, out)
-            console.print(f"{trained.verdict}\nOn test images: {trained.test}.", highlight=False, soft_wrap=True)
-            console.print(f"The model: {out}\nThe report: {report}", soft_wrap=True, markup=False, highlight=False)
-            if folds:
-                del model, backbone  # a fold needs the memory
-                trained = _cross_validate(run, trained, folds)
-                if writes:
-                    write_report(report, trained, settings, findings, dataset, out)
-                console.print(*trained.cross_validated, highlight=False, soft_wrap=True)
-        except (KeyboardInterrupt, OSError):
-            how = {"soft_wrap": True, "markup": False, "highlight": False}
-            console.print(f"What was reached is in {folder}: the same command with --resume goes on.", **how)
-            raise
+            console.print(*trained.cross_validated, highlight=False, soft_wrap=True)
+    except (KeyboardInterrupt, OSError):
+        how = {"soft_wrap": True, "markup": False, "highlight": False}
+        console.print(f"What was reached is in {folder}: the same command with --resume goes on.", **how)
+        raise
     if writes:
         remove(folder)
     if processes is not None:
@@ -166,7 +180,7 @@ def _train(run: _Run, model: keras.Model, dataset: ImageDataset, apart: ImageDat
     """Goes through the phases; each starts from what is kept of those before, so that it may have been interrupted."""
     head, recipe, fine = _fit(run, model, dataset, run.folder, run.phase, run.say)
     with run.phase(TRUST):
-        trust = train_trust.fit(model, dataset, apart, run.settings, run.batch_size)
+        trust = train_trust.fit(model, dataset, apart, run.settings, run.batch_size, run.processes)
     with run.phase(TEST):
         test = _tested(run, model, dataset)
     for name, fit in ((HEAD, head), (FINE_TUNING, fine)):  # what a killed process did is in the checkpoints alone
@@ -240,21 +254,20 @@ def _answers_of_fold(run: _Run, number: int, dataset: ImageDataset) -> tuple[np.
     """Trains without one part of the images; probabilities and labels of that part, kept once they are known."""
     settings, processes, folder = run.settings, run.processes, run.folder / f"fold-{number}"
     kept = folder.with_suffix(".npz")
-    is_answered = kept.exists() if processes is None else processes.from_chief([kept.exists()])[0]
-    if not is_answered:
-        runtime.set_seed(settings.seed)  # whichever folds were answered before in this process
-        backbone = models.build_backbone(settings.variant, image_size=settings.image_size)
-        model = models.add_head(backbone, dataset.num_classes)
-        _fit(run, model, dataset, folder)
-        report = _tested(run, model, dataset)
-        if run.writes:
-            new = kept.with_suffix(".new.npz")
-            np.savez(new, probabilities=report.probabilities, labels=report.labels)
-            new.replace(kept)
-        if processes is not None:
-            processes.wait()
-    with np.load(kept) as answers:
-        return answers["probabilities"], answers["labels"]
+    answers = answers_kept(kept)
+    if (answers is not None) if processes is None else processes.from_chief([answers is not None])[0]:
+        return answers
+    runtime.set_seed(settings.seed)  # whichever folds were answered before in this process
+    backbone = models.build_backbone(settings.variant, image_size=settings.image_size)
+    model = models.add_head(backbone, dataset.num_classes)
+    _fit(run, model, dataset, folder)
+    report = _tested(run, model, dataset)
+    if run.writes:
+        new = kept.with_suffix(".new.npz")
+        np.savez(new, probabilities=report.probabilities, labels=report.labels)
+        outputs.onto_disk(new)
+        new.replace(kept)
+    return report.probabilities, report.labels
 
 
 def _read(settings: Settings, console: Console) -> tuple[data.Audit, ImageDataset]:

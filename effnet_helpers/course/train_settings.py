@@ -115,9 +115,14 @@ def option(name: str) -> str:
 
 
 def estimate(
-    model: keras.Model, dataset: ImageDataset, settings: Settings, batch_size: int, folds: int = 0
+    model: keras.Model,
+    dataset: ImageDataset,
+    settings: Settings,
+    batch_size: int,
+    folds: int = 0,
+    processes: training.Processes | None = None,
 ) -> Estimate:
-    """Times a few batches of the whole network on this machine, and counts how often what part of it will run.
+    """Times a few batches of the whole network on this device, and counts how often what part of it will run.
 
     Args:
         model: The classifier; its blocks are opened and closed here, its weights stay.
@@ -125,7 +130,11 @@ def estimate(
         settings: How.
         batch_size: Images in a step.
         folds: How many further models are trained.
+        processes: Whose devices share the images; memory is that of the processes of this machine.
     """
+    devices = 1 if processes is None else processes.share[2]
+    here = 1 if processes is None else processes.of_this_machine
+    of_here = 1 if processes is None else here * processes.local_replicas / devices  # of the images in a step
     started = time.perf_counter()
     batches = [images for images, _ in dataset.batches("train", batch_size).take(TIMED)]
     reading = (time.perf_counter() - started) / sum(map(len, batches))
@@ -150,13 +159,14 @@ def estimate(
         runs_below = plan.views * sizes["train"] + sizes["val"] if plan.cached else steps * batch_size
         trained = (3 * COST_OF_TRAINING * steps * batch_size + validated) * share * forward
         passes_below = runs_below * ((1 - share) * forward + reading)
-        times.append(looked_at * (forward + reading) + passes_below + trained + STARTING * seconds[0])
+        shared = looked_at * (forward + reading) + passes_below + trained
+        times.append(shared / devices + STARTING * seconds[0])
         disk = max(disk, plan.gigabytes if plan.cached else 0)
         kept = sum(math.prod(layer.output.shape[1:]) for layer in above)
-        memory = max(memory, GRADIENTS * kept * batch_size * 4)
+        memory = max(memory, GRADIENTS * kept * batch_size * 4 * of_here)
     models.freeze_backbone(model)
     disk += COPIES * model.count_params() * 4 / 1e9
-    memory += psutil.Process().memory_info().rss
+    memory += here * psutil.Process().memory_info().rss
     times = [(1 + folds) * each for each in times]
     return Estimate((min(times), max(times)), memory / 2**30, (1 + folds) * disk)
 

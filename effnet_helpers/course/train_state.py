@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import time
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,8 +18,11 @@ from effnet_helpers import outputs
 from effnet_helpers.course import CourseError
 from effnet_helpers.course.train_settings import Settings, option
 
+import numpy as np
+
 KEPT = "training.json"  # in the folder of a training: its settings and how long it took
 CHECKPOINT = r"(head|fine_tune)-(\d+\.npz|history\.csv)"  # names of what `training` keeps there
+SECONDS_TO_SEE = 60.0  # for which a disk over a network may show a computer a folder as it was
 FOLD = r"fold-\d+((\.new)?\.npz)?"  # the folder of such a training, and what it answered
 
 
@@ -51,6 +56,23 @@ def resumed(folder: Path, settings: Settings, resume: bool) -> dict[str, Any] | 
         listed = ", ".join(f"{option(name)} was {before.get(name)}, is {now[name]}" for name in differing)
         raise CourseError(f"The training in {folder} began with other settings ({listed}): give those, or {afresh}")
     return kept
+
+
+def is_seen(folder: Path, seconds: float = SECONDS_TO_SEE) -> bool:
+    """Whether what the first process keeps in a folder is there for this one, too; another computer may see it late."""
+    until = time.monotonic() + seconds
+    while not (folder / KEPT).is_file() and time.monotonic() < until:
+        time.sleep(0.5)
+    return (folder / KEPT).is_file()
+
+
+def answers_kept(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Reads what a fold answered, probabilities and labels; None where that is not there, or damaged."""
+    try:
+        with np.load(path) as answers:
+            return answers["probabilities"], answers["labels"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 def _is_temporary(path: Path) -> bool:

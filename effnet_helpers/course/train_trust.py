@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from effnet_helpers import evaluation, models, records
+from effnet_helpers import evaluation, models, records, training
 from effnet_helpers.course.train_settings import Settings
 from effnet_helpers.data import ImageDataset, fold_by_hash, printable
 from effnet_helpers.models import Trust
@@ -49,7 +49,14 @@ def alarm_classes(settings: Settings, dataset: ImageDataset) -> list[str]:
     return names
 
 
-def fit(model: keras.Model, dataset: ImageDataset, apart: ImageDataset, settings: Settings, batch_size: int) -> Trust:
+def fit(
+    model: keras.Model,
+    dataset: ImageDataset,
+    apart: ImageDataset,
+    settings: Settings,
+    batch_size: int,
+    processes: training.Processes | None = None,
+) -> Trust:
     """Learns when to trust a trained model.
 
     Args:
@@ -58,13 +65,23 @@ def fit(model: keras.Model, dataset: ImageDataset, apart: ImageDataset, settings
         apart: Whose validation images are learned from.
         settings: Of the training.
         batch_size: Images at a time.
+        processes: Of which each looks at its share of them.
     """
-    both = models.without_xla(keras.Model(model.input, [model.output, model.get_layer("head_pool").output]))
+    both = keras.layers.Concatenate(dtype="float32")([model.output, model.get_layer("head_pool").output])
+    both = models.without_xla(keras.Model(model.input, both))
+
+    def answers(images: ImageDataset, split: str) -> tuple[np.ndarray, np.ndarray]:
+        if processes is None:
+            found = both.predict(images.batches(split, batch_size), verbose=0)
+        else:
+            found = training.predict_in_shares(both, images, split, batch_size, processes)
+        return found[:, : dataset.num_classes], found[:, dataset.num_classes :]
+
     near = dataset.with_fewer(NEAR)
     labels, seen = near.labels("train"), {}
-    probabilities, features = both.predict(apart.batches("val", batch_size), verbose=0)
+    probabilities, features = answers(apart, "val")
     if len(np.unique(labels)) == dataset.num_classes:  # published sets may lack a class, which has no centre then
-        of_training = both.predict(near.batches("train", batch_size), verbose=0)[1]
+        _, of_training = answers(near, "train")
         seen = {"features": features, "train_features": of_training, "train_labels": labels}
     return evaluation.fit_trust(
         probabilities,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from effnet_helpers import __version__
 from effnet_helpers.course import CourseError
 from effnet_helpers.course.execute import CellCallback, Outcome
 from effnet_helpers.course.kernels import Kernels
@@ -155,7 +156,7 @@ def workers_of(address: str, runs: int, say: Callable[[str], None]) -> Iterator[
     """Connects to a scheduler that runs already, and hands it all runs; its workers may come and go.
 
     Raises:
-        CourseError: If none answers there.
+        CourseError: If none answers there, or a worker has not this version of the package.
     """
     try:
         client = Client(address, timeout=CONNECT_SECONDS)
@@ -163,13 +164,25 @@ def workers_of(address: str, runs: int, say: Callable[[str], None]) -> Iterator[
         said = f"such as tcp://host:8786. {' '.join(str(error).split())}"
         raise CourseError(f"--scheduler expects the address of a Dask scheduler, {said}") from None
     with client:
-        cores = sum(client.run(usable_cores).values())
+        try:
+            found = client.run(_cores_and_version)
+        except Exception as error:  # whatever a worker without the package makes of the question
+            raise CourseError(f"Its workers need effnet-helpers {__version__}, as here: {error}") from None
+        if others := sorted({version for _, version in found.values()} - {__version__}):
+            raise CourseError(f"Its workers need effnet-helpers {__version__}, as here. Received: {', '.join(others)}")
+        if not found:
+            say("It has no worker yet: the runs begin when one comes, whatever the table says.")
+        cores = sum(cores for cores, _ in found.values())
         workers = Workers(client, min(runs, MOST_AT_ONCE), cores or 1, say)
         try:
             yield workers
         except BaseException:
             workers.stop()
             raise
+
+
+def _cores_and_version() -> tuple[int, str]:
+    return usable_cores(), __version__
 
 
 def _on_worker(

@@ -65,11 +65,19 @@ class Processes:
     @property
     def writes_cache(self) -> bool:
         """Whether this is the process of its machine that writes what is kept for the others there."""
+        return self._hosts.index(self._hosts[self.rank]) == self.rank
+
+    @property
+    def of_this_machine(self) -> int:
+        """How many of the processes this machine has."""
+        return self._hosts.count(self._hosts[self.rank])
+
+    @property
+    def _hosts(self) -> list[str]:
         if self.count == 1:
-            return True
+            return [""]
         addresses = self.strategy.cluster_resolver.cluster_spec().job_tasks("worker")
-        hosts = [address.rpartition(":")[0] for address in addresses]
-        return hosts.index(hosts[self.rank]) == self.rank
+        return [address.rpartition(":")[0] for address in addresses]
 
     @property
     def share(self) -> tuple[int, int, int]:
