@@ -49,9 +49,9 @@ test: $(STAMP) ## lint, unit tests, lessons 00 to 03 cell by cell, the whole ser
 	@$(BIN)/python -m pytest -m "notebooks and not release"
 	@echo "== all tests passed"
 
-test-release: site ## what only matters before a release: 04 to 08, A and B cell by cell, larger variants, bands
+test-release: site ## what only matters before a release: 04 to 09, A and B cell by cell, larger variants, bands
 	@$(BIN)/python -m pytest -m release
-	@$(NBVAL) notebooks/0[45678]_*.ipynb notebooks/[AB]_*.ipynb
+	@$(NBVAL) notebooks/0[456789]_*.ipynb notebooks/[AB]_*.ipynb
 	@echo "== all tests before a release passed"
 
 bench: $(STAMP) ## compare with published recipes, or only ROW="start head": notebooks/results/bench.csv

@@ -209,6 +209,9 @@ def test_what_was_interrupted_between_phases_ends_as_if_it_had_not_been(trained,
     assert "further models" not in page.read_text(encoding="utf-8")
     assert "37.5 % of 8 right" in said.getvalue().splitlines()[-1]
     assert [path.name for path in (tmp_path / "shells.training").iterdir()] == ["thesis.txt"]
+    shutil.rmtree(tmp_path / "shells.training")
+    with pytest.raises(CourseError, match=r"shells\.keras is there and nothing is left .*, so its training has ended$"):
+        train(*arguments, resume=True)
     ours, theirs = (models.load(folder / "shells.keras")[0].get_weights() for folder in (tmp_path, trained[0]))
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)

@@ -59,15 +59,14 @@ def train(
     report = (report or out.with_suffix(".html")).expanduser()
     models.check_save_path(out)
     outputs.check_free(REPORT, report)
-    cluster = machine.find_cluster()
-    with (
-        outputs.alone_in(out.with_suffix(".training")) if not (cluster and cluster.index) else contextlib.nullcontext()
-    ):
-        return _train_to_the_end(settings, out, console, report, resume)
+    cluster, folder = machine.find_cluster(), out.with_suffix(".training")
+    with contextlib.nullcontext() if cluster and cluster.index else outputs.alone_in(folder):  # the first one writes
+        return _train_to_the_end(settings, out, folder, console, report, resume)
 
 
-def _train_to_the_end(settings: Settings, out: Path, console: Console, report: Path, resume: bool) -> evaluation.Report:
-    folder = out.with_suffix(".training")
+def _train_to_the_end(
+    settings: Settings, out: Path, folder: Path, console: Console, report: Path, resume: bool
+) -> evaluation.Report:
     kept = resumed(folder, settings, resume)
     if resume and not kept:
         if out.exists():

@@ -467,7 +467,8 @@ plotting.outlook(panels, counts, "images")
 # NVIDIA's A100 training B0 in mixed precision, with the figures that
 # [NVIDIA published](https://github.com/NVIDIA/DeepLearningExamples/tree/master/TensorFlow2/Classification/ConvNets/efficientnet_v1)
 # for one, eight and sixteen of them. Assumed are links of 1 Gbit/s on the left and of 200 Gbit/s on the right, pictures
-# of 110 kB, and *one* file server with 100 Gbit/s. Change them in the cell, or in a copy of `training.A100`.
+# of 110 kB, and *one* file server with 100 Gbit/s. Change them in the cell, or in a copy of `training.A100`. (The last
+# column: gigabytes of gradients that each of them sends in a pass over a million images.)
 
 # %%
 devices = np.unique(np.geomspace(1, 1024, 41).round().astype(int))
@@ -476,7 +477,7 @@ loopback = training.plan_growth(core, of_cores, [10**6], devices)["images_per_se
 gigabit = training.plan_growth(replace(core, link=1e9 / 8), of_cores, [10**6], devices)["images_per_second"]
 gpus = training.plan_growth(training.A100, training.Job(110_000, 21.2e6, batch=256), [10**6], devices)
 changes = gpus[gpus["waits_for"] != gpus["waits_for"].shift()]
-print(changes[["devices", "images_per_second", "waits_for"]].round(0).to_string(index=False))
+print(changes[["devices", "images_per_second", "waits_for", "sent_gb"]].round(0).to_string(index=False))
 
 # %% tags=["slide"]
 cores = {"on one computer": loopback, "on links of 1 Gbit/s": gigabit}
