@@ -44,9 +44,6 @@ def test_memory_of_names_is_foretold():
         assert abs(megabytes / row.peak_mb - 1) < BAND / 2
 
 
-@pytest.mark.skipif(
-    not (evaluation.MEASURED / "distributed.csv").exists(), reason="make bench ROW=distributed has not been run yet"
-)
 def test_steps_of_two_processes_are_foretold_by_one_and_by_the_adding_up():
     """At three sizes of batch: computing from one process alone, adding up from what it takes by itself."""
     table = evaluation.measured("distributed")
