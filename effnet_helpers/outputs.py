@@ -102,7 +102,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     """Keeps other processes of this package out of a folder; however this one ends, they may come.
 
     Args:
-        folder: There need not be one yet; a hidden file beside it is locked. On disks without locks nobody is kept out.
+        folder: There need not be one yet; a hidden file beside it is locked, which a process that is killed leaves
+            there. On disks without locks, and where that file is another account's, nobody is kept out.
 
     Raises:
         ValueError: If another one is at work there.

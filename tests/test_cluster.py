@@ -67,6 +67,7 @@ def test_the_cluster_is_found(addresses, index, environment, expected, at):
         ("red:5000,blue:5000", 2, {}, r"--index: expected --index 0 to 1"),
         ("red:5000,blue:5000", None, {}, r"--index: expected --index 0 to 1"),
         ("red:5000,blue:5000", None, {"SLURM_PROCID": "0"}, r"--index: expected --index 0 to 1"),
+        ("localhost:1,localhost:2", None, {"PMI_RANK": "0", "PMI_SIZE": "4"}, r"--index: expected --index 0 to 1"),
         (None, None, tf_config(2), r"TF_CONFIG: expected .*the task is none of the workers"),
         (None, None, tf_config(0, kind="ps"), r"TF_CONFIG: expected .*the task is none of the workers"),
         (None, None, {"TF_CONFIG": "red,blue"}, r"TF_CONFIG: expected .*Received: red,blue"),

@@ -54,6 +54,7 @@ def check_same(path, expected, rtol=1e-4, atol=1e-5, others=0.0):
     with np.load(path) as found:
         assert len(found.files) == len(expected)
         for name, wanted in zip(found.files, expected, strict=True):
+            assert found[name].shape == wanted.shape
             apart = ~np.isclose(found[name], wanted, rtol=rtol, atol=atol)
             assert apart.mean() <= others, (name, np.abs(found[name] - wanted).max())
 

@@ -167,6 +167,9 @@ def test_a_wheel_that_has_no_checksum_is_refused(kit, start):
     """As when the list was cut short at the end of a line."""
     sums = kit / "SHA256SUMS"
     lines = [line for line in sums.read_text().splitlines(keepends=True) if "wheels/effnet_helpers-" not in line]
+    for name in (".DS_Store", "._a.whl"):
+        (kit / "wheels" / name).touch()
+    assert start.check_files(kit)
     sums.write_text("".join(lines))
     with pytest.raises(start.KitError, match=r"^wheels/effnet_helpers-1.0-py3-none-any.whl is not in SHA256SUMS; copy"):
         start.check_files(kit)

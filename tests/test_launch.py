@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 from effnet_helpers.course import CourseError, launch
 from effnet_helpers.course.cli import app
@@ -145,6 +146,20 @@ def test_no_process_outlives_the_launcher(sign, last_words, tmp_path):
     assert launcher.communicate(timeout=30)[1].strip() == last_words
     _, left = psutil.wait_procs(started, timeout=10)
     assert left == []
+
+
+def test_what_was_stopped_as_a_whole_and_goes_on_is_not_taken_to_hang(tmp_path, monkeypatch):
+    """As by Ctrl-Z and `fg`: between two looks of the launcher an hour passes."""
+    passed = []
+
+    def sleep(seconds):
+        time.sleep(seconds)
+        passed[:] = [3600.0]
+
+    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + sum(passed), sleep=sleep)
+    monkeypatch.setattr(launch, "time", clock)
+    assert processes(tmp_path, "time.sleep(2)") == 0
+    assert passed
 
 
 def test_of_processes_that_hang_before_any_step_none_is_named_alone(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """What is written appears whole or not at all, and never in the place of something else."""
 
+import errno
 import os
 
 from effnet_helpers import outputs
@@ -92,3 +93,16 @@ def test_the_header_of_a_table_is_read(tmp_path, name, content, header):
     (tmp_path / name).write_bytes(content)
     assert outputs.csv_header(tmp_path / name) == header
     assert outputs.csv_header(tmp_path / "nothing.csv") == outputs.csv_header(tmp_path) == []
+
+
+def test_on_a_disk_without_locks_nobody_is_kept_out(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    refused = pytest.raises(ValueError, match=r"^Another process is at work in")
+    with outputs.alone_in(tmp_path / "mine"), refused, outputs.alone_in(tmp_path / "mine"):
+        pytest.fail("both are there")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(outputs.FileLock, "acquire", refuse)
+    with outputs.alone_in(tmp_path / "mine"), outputs.alone_in(tmp_path / "mine"):
+        pass

@@ -14,14 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-from effnet_helpers import data, models, outputs, runtime, training
-from effnet_helpers.course import CourseError, train_trust
+from effnet_helpers import data, machine, models, outputs, runtime, training
+from effnet_helpers.course import CourseError, train_state, train_trust
 from effnet_helpers.course import train as course_train
 from effnet_helpers.course.cli import app
 from effnet_helpers.course.train import _answers_of_fold, train
-from effnet_helpers.course.train_settings import Settings
+from effnet_helpers.course.train_settings import Settings, estimate, shortages
 
 import numpy as np
+import psutil
 import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
@@ -210,7 +211,7 @@ def test_what_was_interrupted_between_phases_ends_as_if_it_had_not_been(trained,
     assert "37.5 % of 8 right" in said.getvalue().splitlines()[-1]
     assert [path.name for path in (tmp_path / "shells.training").iterdir()] == ["thesis.txt"]
     shutil.rmtree(tmp_path / "shells.training")
-    with pytest.raises(CourseError, match=r"shells\.keras is there and nothing is left .*, so its training has ended$"):
+    with pytest.raises(CourseError, match=r"shells\.keras is there and nothing is left .*: its training has ended"):
         train(*arguments, resume=True)
     ours, theirs = (models.load(folder / "shells.keras")[0].get_weights() for folder in (tmp_path, trained[0]))
     for one, other in zip(ours, theirs, strict=True):
@@ -322,6 +323,36 @@ def test_a_folder_of_the_users_is_not_taken_for_a_training(tmp_path, monkeypatch
     (tmp_path / "shells.training" / "thesis.txt").write_text("precious")
     result = effnet("textile", "--out", "shells.keras", "--resume")
     assert "was not left by a training, so it stays" in result.output
+
+
+def test_what_is_left_of_a_fold_that_cannot_be_read_does_not_count(tmp_path):
+    path = tmp_path / "fold-0.npz"
+    assert train_state.answers_kept(path) is None
+    for content in (b"", b"PK\x03\x04 cut short", b"a poem"):
+        path.write_bytes(content)
+        assert train_state.answers_kept(path) is None
+    np.savez(path, probabilities=np.eye(2), labels=np.arange(2))
+    assert train_state.answers_kept(path)[1].tolist() == [0, 1]
+
+
+def test_a_folder_that_another_computer_does_not_see_is_noticed(tmp_path):
+    assert not train_state.is_seen(tmp_path, seconds=0.1)
+    train_state.keep(tmp_path, {"settings": {}, "pictures": {}, "seconds": {}})
+    assert train_state.is_seen(tmp_path)
+
+
+def test_what_it_takes_counts_processes(pictures):
+    with pytest.warns(data.LeftOutWarning):
+        images = data.load(f"folder:{pictures}", image_size=32)
+    model = models.add_head(tiny_backbone(32), 3)
+    both = SimpleNamespace(share=(0, 1, 2), of_this_machine=2, local_replicas=1)
+    one, two = (estimate(model, images, SETTINGS, 8, processes=each) for each in (None, both))
+    assert 1.5 < two.memory_gb / one.memory_gb < 2.1
+    nothing = replace(two, memory_gb=1.9 * psutil.Process().memory_info().rss / 2**30, disk_gb=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "memory_gb", lambda: (16.0, 0.0))
+        assert list(shortages(nothing, 8, both)) == []  # these two hold as much already
+        assert "GB of memory are free" in next(shortages(nothing, 8))
 
 
 def test_pictures_that_changed_since_are_no_training_to_go_on_with(pictures, tmp_path, monkeypatch):

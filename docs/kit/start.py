@@ -82,8 +82,8 @@ def check_files(kit: Path) -> str:
         if not name.startswith("course/"):
             raise KitError(f"{name} is damaged: its checksum is another one; {CURE}")
         worked_in.append(name)
-    for wheel in sorted((kit / "wheels").glob("*")):  # as when the list was cut short at the end of a line
-        if f"wheels/{wheel.name}" not in listed:
+    for wheel in sorted((kit / "wheels").glob("*.whl")):  # as when the list was cut short at the end of a line
+        if f"wheels/{wheel.name}" not in listed and not wheel.name.startswith("."):  # those are of systems and sticks
             raise KitError(f"wheels/{wheel.name} is not in {SUMS}; {CURE}")
     stays = f"; not as they came, and left so: {', '.join(worked_in)}" if worked_in else ""
     return f"{len(lines)} files compared with their checksums{stays}."

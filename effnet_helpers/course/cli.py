@@ -340,7 +340,8 @@ def launch(
 ) -> None:
     """Runs a script of yours in several processes that train together: TF_CONFIG tells each one which it is.
 
-    Where all of them have used next to nothing of their cores for ten minutes, they are taken to hang, and are ended.
+    Where none of them has reported a step, and all have used next to nothing of their cores, for ten minutes, they are
+    taken to hang, and are ended.
     """
     import sys
 

@@ -36,8 +36,9 @@ def demo(model_path: Path, host: str, port: int | None, open_browser: bool, cons
         with serving.serve(serving.open_model(model_path), host, port, open_browser) as served:
             console.print(f"The page is at {served.address} as long as this runs. Ctrl-C ends it.", **how)
             if not served.is_local:
-                there = f"http://{socket.gethostname()}:{urlsplit(served.address).port}/"
-                say = f"Every computer that reaches this one can open it, at {there} or by this one's number"
+                say = "Every computer that reaches this one can open it"
+                if host == "0.0.0.0":
+                    say += f", at http://{socket.gethostname()}:{urlsplit(served.address).port}/ or by its IP address"
                 console.print(f"{say}. Cameras work on this one only.", **how)
             with contextlib.suppress(KeyboardInterrupt):
                 while not stop.wait(0.5):  # in short turns, since Ctrl-C does not end a wait on Windows

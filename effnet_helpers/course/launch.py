@@ -132,6 +132,8 @@ def train_in_processes(options: dict[str, Any], count: int, addresses: str | Non
     try:
         return launch(own_command(arguments), len(cluster.addresses) if cluster else count, cluster)
     except OSError as error:
+        if error.errno is not None:  # of the system: none was lost
+            raise
         raise type(error)(f"{error}; the same command with --resume goes on") from None
 
 
@@ -171,7 +173,7 @@ def _watch(workers: list[Worker]) -> int:
         if any(worker.process.returncode for worker in workers):
             return _ended(workers)
         asleep, now = time.monotonic() - now > LOOK_SECONDS, time.monotonic()
-        if asleep:  # all of them, by Ctrl-Z or in a laptop that was closed
+        if asleep:  # all of them, by Ctrl-Z
             latest = now
         for number, worker in enumerate(workers):
             with contextlib.suppress(BlockingIOError):

@@ -13,7 +13,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -79,25 +79,25 @@ def run_series(
         For each plan what came of its notebooks.
 
     Raises:
-        CourseError: If there is a run of this name, or the name cannot be one.
+        CourseError: If there is a run of this name, another process works on it, or the name cannot be one.
         KeyboardInterrupt: After Ctrl-C, when what was reached is written.
     """
     for source in build.sources(root):
         if build.built_path(source) in chosen and (difference := build.out_of_step(source)):
             console.print(f"Note: {difference}. Running it as it is; `make notebooks` rebuilds it.", markup=False)
     now, ran_on, work, labels_of = versions(root), {}, {}, {}  # what to do by label, labels by folder
-    done, written, seconds_before, places = {}, {}, 0.0, set()
+    done, written, seconds_before = {}, {}, 0.0
+    for name in plans:
+        check_name(name)
     with contextlib.ExitStack() as locked:
         for name, given in plans.items():
             values = profiles.in_effect(chosen, given)
             hide = hiding(root, profiles.paths_in(values))
             begun = {"profile": profile, "notebooks": hide(values), "digests": profiles.digests(chosen, values)}
-            for place in _shared_places(root / "runs", name, sweep) - places:
-                places.add(place)
-                try:
-                    locked.enter_context(outputs.alone_in(place))
-                except ValueError as error:
-                    raise CourseError(str(error)) from None
+            if not sweep:  # which has locked its folder
+                for place in (each for each in (root / "runs" / name).parents if (each / KEPT).is_file()):
+                    locked.enter_context(lock(place))  # a sweep that it is in
+                locked.enter_context(lock(root / "runs" / name))
             folder = root / "runs" / name if resume else new_run_dir(root, name, begun, sweep)
             labels = {path: f"{folder.name} {path.stem}" if sweep else path.stem for path in chosen}
             todo = {
@@ -139,11 +139,21 @@ def run_series(
         return [[outcomes[label] for label in labels] for labels in labels_of.values()]
 
 
-def _shared_places(runs: Path, name: str, sweep: str | None) -> set[Path]:
-    """The folders in which a run writes alone: that of its sweep; or its own, and those of sweeps that it is in."""
-    if sweep:
-        return {runs / sweep}
-    return {runs / name, *(each for each in (runs / name).parents if (each / KEPT).is_file())}
+def check_name(name: str) -> None:
+    """Refuses names that a run cannot have; several parts may be joined by `/`."""
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", name) or name == "latest":
+        raise CourseError(f"The name of a run has letters, digits, '.', '_' and '-' only. Received: {name!r}")
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of the folder of a run or a sweep, see `outputs.alone_in`."""
+    with contextlib.ExitStack() as locked:
+        try:
+            locked.enter_context(outputs.alone_in(folder))
+        except ValueError as error:
+            raise CourseError(str(error)) from None
+        yield
 
 
 def ended_well(folder: Path) -> dict[str, Outcome]:
@@ -166,8 +176,7 @@ def new_run_dir(root: Path, name: str, begun: dict[str, Any], sweep: str | None 
     Raises:
         CourseError: If the name has characters that it may not have, or is taken.
     """
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", name) or name == "latest":
-        raise CourseError(f"The name of a run has letters, digits, '.', '_' and '-' only. Received: {name!r}")
+    check_name(name)
     run_dir = root / "runs" / name
     try:
         with outputs.replacing(EMPTY, run_dir) as new:

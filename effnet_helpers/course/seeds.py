@@ -108,7 +108,7 @@ def about_seeds(seeds: int, settings: int) -> str:
         if settings > 1:
             said += " Settings share their seeds: compare them seed by seed before you go by intervals that overlap."
     if settings > 1:
-        said += " Choose by figures of validation: a test figure that has chosen is too good."
+        said += " Choose by validation figures: the test accuracy by which one chooses looks better than it is."
     return said
 
 

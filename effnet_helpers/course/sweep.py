@@ -17,8 +17,10 @@ from effnet_helpers.course.kernels import CAN_SHARE_TURNS
 from effnet_helpers.course.run import (
     MEMORY_OF_A_KERNEL,
     PARAMETERS,
+    check_name,
     default_name,
     ended_well,
+    lock,
     new_run_dir,
     run_series,
     write_whole,
@@ -93,7 +95,8 @@ def sweep(
         Whether all ended well.
 
     Raises:
-        CourseError: If there is a run or a sweep of this name, or no scheduler at that address.
+        CourseError: If there is a run or a sweep of this name, another process works on it, or there is no scheduler at
+            that address.
         KeyboardInterrupt: After Ctrl-C, when all workers and kernels have ended.
     """
     if scheduler and jobs:
@@ -102,6 +105,14 @@ def sweep(
         refuse_other(name, read_kept(root / "runs" / name), planned.kept())
         raise CourseError(f"This sweep is there: --resume {name} goes on with it, another --name begins a new one")
     name = name or default_name(root, f"{planned.profile}-sweep")
+    check_name(name)
+    with lock(root / "runs" / name):
+        return _carry_out(root, planned, console, name, jobs, scheduler, resume)
+
+
+def _carry_out(
+    root: Path, planned: Plan, console: Console, name: str, jobs: int | None, scheduler: str | None, resume: bool
+) -> bool:
     folder = root / "runs" / name
     before = [each for run in planned.given for each in ended_well(folder / run).values()] if resume else []
     todo = len(planned.given) * len(planned.notebooks) - len(before)

@@ -184,7 +184,11 @@ def _split(text: str, annotation: str) -> list[str]:
     if annotation.startswith("list"):
         return re.findall(LIST, text) if re.fullmatch(rf"\s*{LIST}(\s*,\s*{LIST})*\s*", text) else [text]
     pieces = [each.strip() for each in next(csv.reader([text], skipinitialspace=True))] or [""]
-    if len(pieces) > 1 and any(each.count(left) != each.count(right) for each in pieces for left, right in BRACKETS):
+    if (
+        len(pieces) > 1
+        and '"' not in text
+        and any(each.count(left) != each.count(right) for each in pieces for left, right in BRACKETS)
+    ):
         raise CourseError(f"A text with a comma of its own stands in double quotes: '\"one,two\"'. Received: {text}")
     return pieces
 

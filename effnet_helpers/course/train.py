@@ -52,13 +52,15 @@ def train(
         The report on the test split.
 
     Raises:
-        CourseError: If there is an unfinished training that may not be resumed, or one of other settings.
-        ValueError: If a setting or a path cannot work, or training diverges.
+        CourseError: If there is an unfinished training that may not be resumed, or one of other settings; or nothing to
+            resume beside a model.
+        ValueError: If a setting or a path cannot work, another process trains this model, or training diverges.
     """
     out = out.expanduser()
     report = (report or out.with_suffix(".html")).expanduser()
     models.check_save_path(out)
     outputs.check_free(REPORT, report)
+    parse_spec(data.spec_of_path(settings.specification))
     cluster, folder = machine.find_cluster(), out.with_suffix(".training")
     with contextlib.nullcontext() if cluster and cluster.index else outputs.alone_in(folder):  # the first one writes
         return _train_to_the_end(settings, out, folder, console, report, resume)
@@ -68,16 +70,17 @@ def _train_to_the_end(
     settings: Settings, out: Path, folder: Path, console: Console, report: Path, resume: bool
 ) -> evaluation.Report:
     kept = resumed(folder, settings, resume)
-    if resume and not kept:
-        if out.exists():
-            raise CourseError(f"{out} is there and nothing is left to go on with, so its training has ended")
-        console.print(f"Nothing to go on with in {folder}: a new training begins.", soft_wrap=True, markup=False)
-    parse_spec(data.spec_of_path(settings.specification))
+    if resume and not kept and out.exists():
+        ended = "its training has ended, or a new one was interrupted before it began"
+        replaced = "without --resume a new one begins and replaces it"
+        raise CourseError(f"{out} is there and nothing is left to go on with: {ended}; {replaced}")
     processes = training.join_processes()
     if processes is not None:
         processes.agree("What is left of an earlier training", json.dumps(kept and kept["pictures"]))
         console = console if processes.is_chief else Console(quiet=True)
     writes = processes is None or processes.is_chief
+    if resume and not kept:
+        console.print(f"Nothing to go on with in {folder}: a new training begins.", soft_wrap=True, markup=False)
     batch_size = training.use_device(settings.batch_size)
     if processes is not None:
         console.print(f"{processes.share[2]} devices share the images of each step.", highlight=False)
@@ -107,7 +110,7 @@ def _train_to_the_end(
         if folds and settings.folds is None:
             few = f"A class has fewer than {FEW_VALIDATION_IMAGES} validation images, so {len(folds)} further models"
             console.print(f"{few} are scored on images they have not seen; --folds 0 leaves them out.", soft_wrap=True)
-        for line in shortages(expected, batch_size):
+        for line in shortages(expected, batch_size, processes):
             console.print(line, highlight=False)
         kept = {"settings": asdict(settings), "pictures": pictures, "seconds": {READING: reading}}
         if writes:
@@ -254,7 +257,8 @@ def _answers_of_fold(run: _Run, number: int, dataset: ImageDataset) -> tuple[np.
     settings, processes, folder = run.settings, run.processes, run.folder / f"fold-{number}"
     kept = folder.with_suffix(".npz")
     answers = answers_kept(kept)
-    if (answers is not None) if processes is None else processes.from_chief([answers is not None])[0]:
+    missing = int(answers is None)
+    if not (missing if processes is None else processes.sum(np.array([missing], float))[0]):
         return answers
     runtime.set_seed(settings.seed)  # whichever folds were answered before in this process
     backbone = models.build_backbone(settings.variant, image_size=settings.image_size)

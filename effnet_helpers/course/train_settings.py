@@ -171,9 +171,10 @@ def estimate(
     return Estimate((min(times), max(times)), memory / 2**30, (1 + folds) * disk)
 
 
-def shortages(expected: Estimate, batch_size: int) -> Iterator[str]:
+def shortages(expected: Estimate, batch_size: int, processes: training.Processes | None = None) -> Iterator[str]:
     """Says what this computer has less of."""
-    used = psutil.Process().memory_info().rss / 2**30
+    here = 1 if processes is None else processes.of_this_machine
+    used = here * psutil.Process().memory_info().rss / 2**30
     free = machine.memory_gb()[1] + used
     if free < expected.memory_gb:
         yield f"Note: only {free:.1f} GB of memory are free; --batch-size {max(2, batch_size // 2)} takes less."

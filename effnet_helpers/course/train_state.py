@@ -69,7 +69,7 @@ def is_seen(folder: Path, seconds: float = SECONDS_TO_SEE) -> bool:
 def answers_kept(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     """Reads what a fold answered, probabilities and labels; None where that is not there, or damaged."""
     try:
-        with np.load(path) as answers:
+        with path.open("rb") as file, np.load(file) as answers:
             return answers["probabilities"], answers["labels"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

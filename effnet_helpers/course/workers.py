@@ -7,6 +7,7 @@ in common for them, and a run whose worker was lost and that is repeated is ther
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import logging
 import os
 import tempfile
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from effnet_helpers import __version__
 from effnet_helpers.course import CourseError
 from effnet_helpers.course.execute import CellCallback, Outcome
 from effnet_helpers.course.kernels import Kernels
@@ -163,13 +163,17 @@ def workers_of(address: str, runs: int, say: Callable[[str], None]) -> Iterator[
     except (OSError, ValueError) as error:
         said = f"such as tcp://host:8786. {' '.join(str(error).split())}"
         raise CourseError(f"--scheduler expects the address of a Dask scheduler, {said}") from None
+    here = _version()
+    needed = f"The workers of {address} need effnet-helpers {here}, as here"
     with client:
         try:
             found = client.run(_cores_and_version)
+        except OSError:  # the connection is lost
+            raise
         except Exception as error:  # whatever a worker without the package makes of the question
-            raise CourseError(f"Its workers need effnet-helpers {__version__}, as here: {error}") from None
-        if others := sorted({version for _, version in found.values()} - {__version__}):
-            raise CourseError(f"Its workers need effnet-helpers {__version__}, as here. Received: {', '.join(others)}")
+            raise CourseError(f"{needed}: {error}") from None
+        if others := sorted({version for _, version in found.values()} - {here}):
+            raise CourseError(f"{needed}. Received: {', '.join(others)}")
         if not found:
             say("It has no worker yet: the runs begin when one comes, whatever the table says.")
         cores = sum(cores for cores, _ in found.values())
@@ -182,7 +186,11 @@ def workers_of(address: str, runs: int, say: Callable[[str], None]) -> Iterator[
 
 
 def _cores_and_version() -> tuple[int, str]:
-    return usable_cores(), __version__
+    return usable_cores(), _version()
+
+
+def _version() -> str:
+    return importlib.metadata.version("effnet-helpers")
 
 
 def _on_worker(

@@ -72,6 +72,7 @@ def find_cluster(
         told = (rank for rank, size in RANKS.items() if environment.get(size) == str(len(named)))
         index = next((int(environment[rank]) for rank in told if environment.get(rank, "").isdecimal()), None)
     is_here = all(each.rpartition(":")[0] in LOOPBACK for each in named)
+    is_here = is_here and all(environment.get(size, "1") == "1" for size in RANKS.values())  # each would start them all
     expected = f"--index 0 to {len(named) - 1}, which of these addresses this process has"
     expect(is_here if index is None else 0 <= index < len(named), "--index", index, expected)
     return Cluster(named, index)

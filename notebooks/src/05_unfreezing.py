@@ -15,7 +15,7 @@
 # | | |
 # |---|---|
 # | before you start | [04 · Head training](04_head_training.ipynb) |
-# | takes | reading 16 minutes, running 5 minutes, 3 GB of memory on two CPU cores |
+# | takes | reading 16 minutes, running 3 minutes, 3 GB of memory on two CPU cores |
 # | downloads | nothing |
 
 # %%
@@ -44,7 +44,7 @@ resize_mode: str = "pad"  # crop, pad or squash
 limit_per_class: int = 500  # use at most so many images of each class, 0 uses all
 from_block: Optional[str] = None  # lowest block that trains, None goes by a rule
 steps: int = 120  # of the optimizer with these blocks unfrozen
-learning_rate: float = 0.0005  # its peak, with 300 steps and more 0.0003
+learning_rate: float = 0.0005  # its peak; set 0.0003 for 300 steps or more
 group_by: Optional[str] = None  # pattern in file names of what must stay in one split, such as video[0-9]+
 split_seed: int = 0  # another seed gives another split
 save_to: Optional[str] = None  # path of a .keras file to keep the model in, for effnet predict

@@ -15,7 +15,7 @@
 # | | |
 # |---|---|
 # | before you start | [05 · Unfreezing](05_unfreezing.ipynb) |
-# | takes | reading 11 minutes, running 2 minutes, 3 GB of memory on two CPU cores |
+# | takes | reading 11 minutes, running 1 minute, 3 GB of memory on two CPU cores |
 # | downloads | nothing |
 
 # %%

@@ -26,7 +26,7 @@
 # | | |
 # |---|---|
 # | before you start | [05 · Unfreezing](05_unfreezing.ipynb), or the page itself |
-# | takes | reading 17 minutes, running 2 minutes, 2 GB of memory on two CPU cores |
+# | takes | reading 17 minutes, running 1 minute, 2 GB of memory on two CPU cores |
 # | downloads | nothing; the real thing Keras' weights and Stanford Dogs, once; it wants a GPU, and was not timed |
 
 # %%

@@ -34,7 +34,7 @@ def series_markdown(path: Path) -> str:
     for lesson, sections in lessons.drop(ALL, level="lesson").groupby(level="lesson"):
         longest = sections["now"].idxmax()[1]
         remark = f"{longest}, {sections['now'].max():.0f} s"
-        rows.append(f"| {lesson[:2]} | {_cells(sections.sum(min_count=1), '{:.0f} s')} | {remark} |")
+        rows.append(f"| {lesson.partition('_')[0]} | {_cells(sections.sum(min_count=1), '{:.0f} s')} | {remark} |")
     whole, busy = lessons.loc[(ALL, SECONDS)], lessons.loc[(ALL, BUSY)]
     rows.append(f"| all, by the clock | {_cells(whole, '{:.0f} s')} | |")
     rows.append(f"| share of two cores busy | {_cells(busy, '{:.0%}')} | |")
