@@ -62,9 +62,10 @@ def step(image_size: int, batch_size: int) -> float:
     return statistics.median(times[WARM_UP:])
 
 
-def together(out: str, tiny: bool, steps: int) -> float:
+def together(out: str, tiny: bool, steps: int, one_core: bool = True) -> float:
     """Fine-tunes as lesson 05 does, with the processes in `TF_CONFIG`; the first one writes what it measured."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)
+    if one_core:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
     processes, ends, taken = training.join_processes(), [], {}
     images = textile(Settings(tiny=tiny))
     model = models.add_head(models.build_backbone(VARIANT, image_size=images.image_size), images.num_classes)

@@ -1,4 +1,7 @@
-"""Fine-tuning as in lesson 05 by one, two and four processes of one core each: images a second, and where time goes."""
+"""Fine-tuning as in lesson 05 by one, two and four processes of one core each: images a second, and where time goes.
+
+Where there are two GPUs, by one and by both of them, too.
+"""
 
 from __future__ import annotations
 
@@ -23,22 +26,23 @@ from .lab import own_cache
 
 COUNTS = (1, 2, 4)
 ONE_NUMBER = ("batch_size", "start_s", "ms_per_image", "input_ms", "reduce_ms")
-TWO_GPUS = "two GPUs of one computer: not measured, nobody had them yet"
+NOT_MEASURED = "two GPUs of one computer: not measured, nobody had them yet"
 
 
-def _trained(count: int, settings: Settings) -> dict[str, Any]:
-    """Trains in so many processes, and returns what `child.together` measured in the first one."""
+def _trained(count: int, settings: Settings, gpus: int = 0) -> dict[str, Any]:
+    """Trains in so many processes of one core, or on GPUs, and returns what `child.together` measured in the first."""
     tests = str(Path(__file__).parents[1])
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "measured.json")
-        arguments = {"out": str(out), "tiny": settings.tiny, "steps": 6 if settings.tiny else 40}
+        arguments = {"out": str(out), "tiny": settings.tiny, "steps": 6 if settings.tiny else 40, "one_core": not gpus}
         command = [sys.executable, "-m", "bench.child", "together", json.dumps(arguments)]
         paths = os.pathsep.join(filter(None, (tests, os.environ.get("PYTHONPATH"))))
-        with mock.patch.dict(os.environ, PYTHONPATH=paths):
+        visible = ",".join(map(str, range(gpus))) or "-1"
+        with mock.patch.dict(os.environ, PYTHONPATH=paths, CUDA_VISIBLE_DEVICES=visible):
             if count > 1:
                 code = launch(command, count)
             else:
-                cores = sorted(os.sched_getaffinity(0))[:1]
+                cores = sorted(os.sched_getaffinity(0))[: None if gpus else 1]
                 code = subprocess.run(command, preexec_fn=lambda: os.sched_setaffinity(0, cores)).returncode
         if code:
             raise RuntimeError(f"{count} processes failed with exit code {code}")
@@ -74,7 +78,21 @@ def _run(settings: Settings) -> Iterator[Line]:
             detail += f"; on {cores} cores, so oversubscribed"
         what = f"fine-tuning from block4a on a kept prefix: {count} processes of one core against one"
         target = Target("times", 1.5) if count == 2 else None
-        yield costs.compare(what, str(count), "1", target, "ms/image", detail=f"{detail}; {TWO_GPUS}")
+        detail += "" if _gpus() > 1 else f"; {NOT_MEASURED}"
+        yield costs.compare(what, str(count), "1", target, "ms/image", detail=detail)
+    if _gpus() > 1:
+        on = {str(each): lambda each=each: _trained(1, settings, gpus=each)["ms_per_image"] for each in (1, 2)}
+        what = "fine-tuning from block4a on a kept prefix: two GPUs of one computer against one"
+        with own_cache():
+            yield interleaved(on, settings.rounds).compare(what, "2", "1", None, "ms/image")
+
+
+def _gpus() -> int:
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
+    except OSError:
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
 def _table(measured: dict[str, list[dict[str, Any]]]) -> pd.DataFrame:
