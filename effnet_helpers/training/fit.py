@@ -163,7 +163,8 @@ def fine_tune(
             short training is as fragile until Adam knows the size of its gradients: with 7 of 76 steps in place of 30
             the same fine-tuning ended at 0.65 and 0.91 instead of 0.99 and 1.00 (textile, validation, two seeds).
         validations: How many to spread over the steps.
-        patience: Stop after so many validations without a better one; None trains to the end.
+        patience: Stop after so many validations without a better one; None trains to the end, where alone the
+            rate has come down.
         balance: As in `fit_head`.
         seed: Of the order of images and of augmentation.
         augment: Arguments of `preprocessing.augment`, or None.
