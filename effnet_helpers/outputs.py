@@ -79,7 +79,8 @@ def replacing(kind: Kind, *paths: Path) -> Iterator[Path]:
             kind.note(new / paths[0].name)
         for path in new.rglob("*"):  # before the name is theirs, should the power fail
             if path.is_file():
-                onto_disk(path)
+                with contextlib.suppress(PermissionError):  # a copy of a file that may only be read
+                    onto_disk(path)
         for path in paths:
             if path.is_dir():  # a folder is not replaced by one call: out of the way, and back if the other will not go
                 os.replace(path, old)

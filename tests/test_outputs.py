@@ -106,3 +106,10 @@ def test_on_a_disk_without_locks_nobody_is_kept_out(tmp_path, monkeypatch):
     monkeypatch.setattr(outputs.FileLock, "acquire", refuse)
     with outputs.alone_in(tmp_path / "mine"), outputs.alone_in(tmp_path / "mine"):
         pass
+
+
+def test_what_may_only_be_read_is_put_in_its_place_too(tmp_path):
+    with outputs.replacing(LETTER, tmp_path / "letter") as new:
+        (new / "letter").write_text("Dear one")
+        (new / "letter").chmod(0o444)
+    assert (tmp_path / "letter").read_text() == "Dear one"
