@@ -14,9 +14,7 @@ FIRST_PORT = 29700
 """Of processes that SLURM started, which names hosts and no ports."""
 MPI = {"OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMI_RANK": "PMI_SIZE"}
 """Where Open MPI and MPICH say which process this is, and of how many."""
-RANKS = MPI | {
-    "SLURM_PROCID": "SLURM_STEP_NUM_TASKS"
-}  # a batch script of SLURM has the first as well, 0, not the second
+RANKS = MPI | {"SLURM_PROCID": "SLURM_STEP_NUM_TASKS"}  # a batch script of SLURM has the first alone, 0
 LOOPBACK = ("localhost", "127.0.0.1")
 
 
